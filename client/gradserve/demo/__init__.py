@@ -1,0 +1,1 @@
+"""The demo: gradients beside their closed form, and networks that learn from served gradients."""

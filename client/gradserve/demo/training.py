@@ -47,7 +47,7 @@ def train(
     images: NDArray[np.float32],
     labels: NDArray[np.int32],
     schedule: Schedule,
-    on_step: Callable[[Step], None] = lambda step: None,
+    on_step: Callable[[Step], None] | None = None,
 ) -> Weights:
     """Weights after plain stochastic gradient descent; `weights` stay as they are.
 
@@ -70,7 +70,8 @@ def train(
             for name, gradient in result.gradients.items():
                 weights[name] = weights[name] - schedule.learning_rate * gradient
             number += 1
-            on_step(Step(number, result.loss, seconds))
+            if on_step is not None:
+                on_step(Step(number, result.loss, seconds))
     return weights
 
 

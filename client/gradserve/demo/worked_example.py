@@ -57,3 +57,41 @@ def closed_form(given: Numbers) -> tuple[Row, ...]:
         Row("dL/db2", "y - 1", dz2),
         Row("dL/dx", "(y - 1) w2 [z1 > 0] w1", dz1 * given.w1),
     )
+
+
+def network() -> gs.Network:
+    """The example as a graph over a batch of x, with z1, h1, z2 and y as outputs."""
+    graph = gs.GraphBuilder("worked_example")
+    x = graph.input("x", "batch", dtype="float64")
+    w1, b1, w2, b2 = (graph.parameter(name) for name in ("w1", "b1", "w2", "b2"))
+    z1 = graph.arithmetic("add", w1 * x, b1, name="z1")
+    h1 = graph.add(gs.relu(), z1, name="h1")
+    z2 = graph.arithmetic("add", w2 * h1, b2, name="z2")
+    y = graph.add(gs.sigmoid(), z2, name="y")
+    return graph.build(outputs=[z1, h1, z2, y])
+
+
+def served(client: gs.Client, given: Numbers) -> dict[str, float]:
+    """The same quantities by the same names, all computed by the server in one call.
+
+    Binary cross-entropy with target 1 is -log(y).
+    """
+
+    def number(value: float) -> NDArray[np.float64]:
+        return np.array(value, dtype=np.float64)
+
+    result = client.gradients(
+        network(),
+        {name: number(getattr(given, name)) for name in ("w1", "b1", "w2", "b2")},
+        {"x": np.array([given.x]), "target": np.array([1.0])},
+        loss=gs.binary_cross_entropy(prediction="y", target="target"),
+        inputs=["x"],
+        outputs=["z1", "h1", "z2", "y"],
+    )
+    values = {name: array.item() for name, array in result.outputs.items()}
+    gradients = {**result.gradients, **result.input_gradients}
+    return {
+        **values,
+        "L": result.loss,
+        **{f"dL/d{name}": array.item() for name, array in gradients.items()},
+    }

@@ -1,0 +1,118 @@
+"""The arguments of each command."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import gradserve as gs
+
+PARAMETERS = 'names or patterns, such as "*" "!backbone/*"; all if not given'
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line; `serve` is listed here and parsed by the server."""
+    top = argparse.ArgumentParser(
+        prog="gradserve",
+        description="Gradients as a service: a network, weights and a batch in; "
+        "the loss and its gradients out.",
+    )
+    top.add_argument("--version", action="version", version=f"gradserve {gs.__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands.add_parser("serve", help="run a server (gradserve serve --help)", add_help=False)
+    _demo(commands.add_parser("demo", help="a worked example, then training on digits"))
+    _grad(commands.add_parser("grad", help="the loss and its gradients, from files to a file"))
+    _describe(commands.add_parser("describe", help="inputs, outputs, parameters, cost"))
+    return top
+
+
+def _demo(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Shows gradients beside their closed form, then trains on digits."
+    parser.add_argument("--part", type=int, choices=(1, 2), help="only this part; both if not set")
+    _server(parser)
+
+
+def _grad(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Computes a loss and its gradients and writes them as safetensors."
+    add = parser.add_argument
+    add("--network", type=Path, required=True, metavar="FILE", help="a graph, .json or .binpb")
+    add(
+        "--weights",
+        required=True,
+        metavar="FILE|seed:N",
+        help="a safetensors file, or fresh weights from a seed",
+    )
+    add("--batch", type=Path, required=True, metavar="FILE", help="inputs and targets, .npz")
+    add("--loss", type=Path, required=True, metavar="FILE", help="a loss, .json or .binpb")
+    add(
+        "--output",
+        type=Path,
+        default=Path("gradients.safetensors"),
+        metavar="FILE",
+        help="where gradients go, those of inputs too (default: %(default)s)",
+    )
+    add(
+        "--statistics",
+        type=Path,
+        metavar="FILE",
+        help="where batch statistics go that the forward pass updated, as safetensors",
+    )
+    add("--parameters", nargs="+", default=[], metavar="PATTERN", help=PARAMETERS)
+    add("--inputs", nargs="+", default=[], metavar="NAME", help="gradients of these inputs too")
+    add("--mode", choices=("training", "inference"), help="for dropout and batch normalization")
+    add("--seed", type=int, default=0, help="of dropout (default: %(default)s)")
+    add(
+        "--clip-global-norm",
+        type=_positive,
+        metavar="NORM",
+        help="scale gradients so that their global norm is at most this",
+    )
+    _server(parser)
+    _json(parser)
+
+
+def _describe(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Shows what a network takes, gives and holds, and what a batch costs."
+    add = parser.add_argument
+    add("--network", type=Path, required=True, metavar="FILE", help="a graph, .json or .binpb")
+    add(
+        "--dimension",
+        type=_dimension,
+        action="append",
+        default=[],
+        metavar="NAME=SIZE",
+        help="size of a named dimension, for the cost; may be given again",
+    )
+    add("--loss", type=Path, metavar="FILE", help="for the cost of its backward pass")
+    _server(parser)
+    _json(parser)
+
+
+def _server(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--address", metavar="HOST:PORT", help="a running server; starts a local one if not given"
+    )
+    parser.add_argument(
+        "--timeout", type=_positive, metavar="SECONDS", help="of one call; none if not given"
+    )
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0.0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return number
+
+
+def _dimension(text: str) -> tuple[str, int]:
+    name, equals, size = text.partition("=")
+    if not (name and equals and size.isascii() and size.isdigit() and int(size) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=SIZE, such as batch=32")
+    return name, int(size)

@@ -1,0 +1,136 @@
+"""The demo from its first line to its last."""
+
+from __future__ import annotations
+
+import statistics
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+import gradserve as gs
+from gradserve.cli import terminal
+from gradserve.demo import digits, networks, training, worked_example
+from gradserve.demo.screen import Screen, picture
+from gradserve.demo.training import Step
+
+TOLERANCE = 1e-6
+ENOUGH = 0.95
+
+
+def demonstrate(screen: Screen, client: gs.Client, part: int | None) -> bool:
+    """Runs part 1, 2, or both; False if anything did not come out as it should."""
+    info = client.server_info()
+    screen.show(
+        f"[bold]gradserve {gs.__version__}[/]: a network, weights and a batch in; "
+        "the loss and its gradients out.",
+        f"The server computes on {info.platform} and holds no framework of yours: "
+        "this process has none.",
+    )
+    held = []
+    if part in (None, 1):
+        held.append(_worked_example(screen, client))
+    if part in (None, 2):
+        held.append(_training(screen, client))
+    _closing(screen)
+    return all(held)
+
+
+def _worked_example(screen: Screen, client: gs.Client) -> bool:
+    given = worked_example.Numbers()
+    screen.heading("1  A gradient that you can work out by hand")
+    screen.show(
+        Text("y = sigmoid(w2 relu(w1 x + b1) + b2),   L = -log(y)"),
+        f"x = {given.x:g}, w1 = {given.w1:g}, b1 = {given.b1:g}, w2 = {given.w2:g}, "
+        f"b2 = {given.b2:g}, in float64",
+    )
+    served = worked_example.served(client, given)
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    table.add_column("served", justify="right", style="bold")
+    table.add_column("closed form", justify="right")
+    table.add_column("which is")
+    table.add_column("difference", justify="right")
+    table.add_column("")
+    agree = True
+    for row in worked_example.closed_form(given):
+        difference = abs(served[row.name] - row.value)
+        holds = difference <= TOLERANCE  # False for NaN too.
+        agree = agree and holds
+        table.add_row(
+            row.name,
+            f"{served[row.name]:.9f}",
+            f"{row.value:.9f}",
+            Text(row.formula),
+            f"{difference:.1e}",
+            terminal.tick(holds, screen.console),
+        )
+    screen.show(table)
+    mark = terminal.tick(agree, screen.console)
+    verdict = "agree" if agree else "do not agree"
+    screen.show(f"{mark} Values, loss and gradients {verdict} with the closed form to {TOLERANCE}.")
+    return agree
+
+
+def _training(screen: Screen, client: gs.Client) -> bool:
+    train, test = digits.split(digits.load())
+    screen.heading("2  Networks that learn from served gradients")
+    screen.show(
+        f"Handwritten digits of UCI, 8x8 pixels: {len(train):,} to learn from, "
+        f"{len(test):,} to be tested with.",
+        "The server runs forward and backward; W -= learning_rate * dL/dW happens here.",
+        "",
+        Text(picture(test.images[:4], screen.console), style="cyan", no_wrap=True),
+        "",
+    )
+    learned = [
+        _lesson(screen, client, lesson, train, test)
+        for lesson in (networks.perceptron(), networks.convolutional())
+    ]
+    return all(learned)
+
+
+def _lesson(
+    screen: Screen,
+    client: gs.Client,
+    lesson: networks.Lesson,
+    train: digits.Digits,
+    test: digits.Digits,
+) -> bool:
+    weights = client.initialize(lesson.network, seed=0)
+    seconds: list[float] = []
+    with screen.bar(lesson.title, lesson.schedule.steps(len(train))) as bar:
+
+        def on_step(step: Step) -> None:
+            seconds.append(step.seconds)
+            bar.step(step)
+
+        weights = training.train(
+            client,
+            lesson.network,
+            weights,
+            train.images,
+            train.labels,
+            lesson.schedule,
+            on_step,
+        )
+    part = training.accuracy(client, lesson.network, weights, test.images, test.labels)
+    enough = part >= ENOUGH
+    count = sum(array.size for array in weights.values())
+    screen.show(
+        f"[bold]test accuracy: {100 * part:.1f} %[/]  {terminal.tick(enough, screen.console)}",
+        f"{terminal.count(count, 'parameter')}, batches of {lesson.schedule.batch_size}; one "
+        f"gradient call takes {terminal.seconds(statistics.median(seconds))} (median)",
+        "",
+    )
+    return enough
+
+
+def _closing(screen: Screen) -> None:
+    commands = Table.grid(padding=(0, 3))
+    commands.add_row("  gradserve serve --address 127.0.0.1:50051", "run a server")
+    commands.add_row("  gradserve describe --help", "what a network takes and costs")
+    commands.add_row("  gradserve grad --help", "gradients from files, from the shell")
+    screen.heading("What next")
+    screen.show(commands)
