@@ -23,7 +23,8 @@ def test_the_demo_agrees_with_the_closed_form_and_learns_digits() -> None:
         assert len(re.findall(rf"(?<!\S){number}\d*", shown)) == 2, number  # served, closed form
     assert shown.count("-0.055577") == 2
 
-    accuracies = [float(one) for one in re.findall(r"^test accuracy: ([\d.]+) %", shown, re.MULTILINE)]
+    said = re.findall(r"^test accuracy: ([\d.]+) %", shown, re.MULTILINE)
+    accuracies = [float(one) for one in said]
     assert len(accuracies) == 2
     assert min(accuracies) >= 95.0
     assert time.monotonic() - began < 100
