@@ -1,0 +1,306 @@
+"""The client for asyncio: the same calls as coroutines."""
+
+# `timeout` means what it means to `Client`: retries are within it, and the server is told.
+# ruff: noqa: ASYNC109
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar, final
+
+import grpc
+import grpc.aio
+
+from gradserve import requests
+from gradserve.errors import ClientClosed, GradserveError, Unavailable
+from gradserve.losses import Loss
+from gradserve.network import Network
+from gradserve.requests import Call, Checkpointing, Mode, Precision
+from gradserve.results import ForwardResult, GradientResult, NetworkDescription, ServerInfo
+from gradserve.tensors import Array, ArrayLike, DTypeLike
+from gradserve.transport.channel import SERVICE, Seen, Settings, announce_compilation
+from gradserve.transport.retry import Attempts, RetryPolicy
+from gradserve.transport.status import to_error
+from gradserve.weights import Weights
+
+Answer = TypeVar("Answer")
+
+
+@final
+class AsyncClient:
+    """A connection to a gradserve server for one event loop; otherwise as `Client`.
+
+    Example:
+        >>> async with gs.AsyncClient("grad.example:50051") as client:
+        ...     results = await asyncio.gather(*(
+        ...         client.gradients(net, weights, batch, loss=loss) for batch in batches))
+
+    Args:
+        address: as for `Client`, and so are the others.
+        timeout: seconds that a call may take, retries included.
+        connect_timeout: seconds to wait for the server before a call fails as `Unavailable`.
+        credentials: of `grpc.ssl_channel_credentials`.
+        token: sent as ``authorization: Bearer <token>``.
+        retry: when failed calls are tried again.
+        on_compile: called (in the event loop) when the server says that it is compiling.
+
+    Raises:
+        InvalidRequest: the address is none.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        timeout: float | None = None,
+        connect_timeout: float = 5.0,
+        credentials: grpc.ChannelCredentials | None = None,
+        token: str | None = None,
+        retry: RetryPolicy | None = None,
+        on_compile: Callable[[], None] | None = None,
+    ) -> None:
+        self._settings = Settings(
+            address,
+            timeout,
+            connect_timeout,
+            credentials,
+            token,
+            retry or RetryPolicy(),
+            on_compile,
+        )
+        self._metadata = self._settings.metadata
+        self._methods: dict[str, grpc.aio.UnaryUnaryMultiCallable[Any, Any]] = {}
+        self._seen = Seen()
+        # Made at the first call: a channel belongs to the event loop it was made in.
+        self._channel: grpc.aio.Channel | None = None
+        self._connected = False
+        self._closed = False
+
+    @property
+    def address(self) -> str:
+        """The server's address."""
+        return self._settings.address
+
+    async def gradients(
+        self,
+        network: Network,
+        weights: Weights | None,
+        batch: Mapping[str, ArrayLike],
+        *,
+        loss: Loss,
+        parameters: Iterable[str] = (),
+        inputs: Iterable[str] = (),
+        without_parameters: bool = False,
+        summary_only: bool = False,
+        clip_global_norm: float | None = None,
+        dtype: DTypeLike | None = None,
+        as_safetensors: bool = False,
+        outputs: Iterable[str] = (),
+        shared: Iterable[str] = (),
+        mode: Mode | None = None,
+        seed: int = 0,
+        precision: Precision | None = None,
+        checkpointing: Checkpointing | None = None,
+        timeout: float | None = None,
+    ) -> GradientResult:
+        """As `Client.gradients`."""
+        call = requests.gradients(
+            network,
+            weights,
+            batch,
+            loss=loss,
+            parameters=parameters,
+            inputs=inputs,
+            without_parameters=without_parameters,
+            summary_only=summary_only,
+            clip_global_norm=clip_global_norm,
+            dtype=dtype,
+            as_safetensors=as_safetensors,
+            outputs=outputs,
+            shared=shared,
+            mode=mode,
+            seed=seed,
+            precision=precision,
+            checkpointing=checkpointing,
+        )
+        return await self._run(call, timeout)
+
+    async def forward(
+        self,
+        network: Network,
+        weights: Weights | None,
+        batch: Mapping[str, ArrayLike],
+        *,
+        loss: Loss | None = None,
+        outputs: Iterable[str] = (),
+        mode: Mode | None = None,
+        seed: int = 0,
+        precision: Precision | None = None,
+        timeout: float | None = None,
+    ) -> ForwardResult:
+        """As `Client.forward`."""
+        call = requests.forward(
+            network,
+            weights,
+            batch,
+            loss=loss,
+            outputs=outputs,
+            mode=mode,
+            seed=seed,
+            precision=precision,
+        )
+        return await self._run(call, timeout)
+
+    async def describe(
+        self,
+        network: Network,
+        *,
+        dimensions: Mapping[str, int] | None = None,
+        loss: Loss | None = None,
+        parameters: Iterable[str] = (),
+        inputs: Iterable[str] = (),
+        mode: Mode | None = None,
+        precision: Precision | None = None,
+        checkpointing: Checkpointing | None = None,
+        timeout: float | None = None,
+    ) -> NetworkDescription:
+        """As `Client.describe`."""
+        call = requests.describe(
+            network,
+            dimensions=dimensions,
+            loss=loss,
+            parameters=parameters,
+            inputs=inputs,
+            mode=mode,
+            precision=precision,
+            checkpointing=checkpointing,
+        )
+        return await self._run(call, timeout)
+
+    async def initialize(
+        self, network: Network, seed: int = 0, *, timeout: float | None = None
+    ) -> dict[str, Array]:
+        """As `Client.initialize`."""
+        return await self._run(requests.initialize(network, seed), timeout)
+
+    async def server_info(self, *, timeout: float | None = None) -> ServerInfo:
+        """As `Client.server_info`."""
+        return await self._run(requests.server_info(), timeout)
+
+    async def close(self) -> None:
+        """Ends the connection; calls of other tasks end as `ClientClosed`. Can be repeated."""
+        self._closed = True
+        if self._channel is not None:
+            await self._channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({self.address!r}{', closed' if self._closed else ''})"
+
+    async def _run(self, call: Call[Answer], timeout: float | None) -> Answer:
+        attempts = Attempts(
+            self._settings.retry, self._settings.timeout if timeout is None else timeout
+        )
+        while True:
+            try:
+                return call.read(await self._attempt(call, attempts.remaining))
+            except GradserveError as error:
+                wait = attempts.wait_after(error)
+            await asyncio.sleep(wait)
+
+    async def _attempt(self, call: Call[Any], remaining: Callable[[], float | None]) -> bytes:
+        """Sends the call once.
+
+        Raises:
+            GradserveError: it failed.
+        """
+        if self._closed:
+            raise self._closed_error()
+        try:
+            if not self._connected:
+                await self._connect(remaining())
+            sent = self._method(call.method)(
+                call.message, timeout=remaining(), metadata=self._metadata
+            )
+            if not self._seen.knows(call.signature):
+                announce_compilation(await sent.initial_metadata(), self._settings.on_compile)
+            answer = await sent
+        except grpc.aio.AioRpcError as error:
+            problem = self._problem(error, call.method)
+        except (asyncio.CancelledError, grpc.aio.UsageError):
+            if not self._ended_by_close():
+                raise
+            problem = self._closed_error()
+        else:
+            self._seen.add(call.signature)
+            return bytes(answer)
+        raise problem
+
+    def _method(self, name: str) -> grpc.aio.UnaryUnaryMultiCallable[Any, Any]:
+        method = self._methods.get(name)
+        if method is None:
+            # No serializers: requests and answers are bytes here.
+            method = self._methods[name] = self._open().unary_unary(SERVICE + name)
+        return method
+
+    def _open(self) -> grpc.aio.Channel:
+        if self._channel is None:
+            settings = self._settings
+            if settings.credentials is None:
+                self._channel = grpc.aio.insecure_channel(settings.address, settings.options)
+            else:
+                self._channel = grpc.aio.secure_channel(
+                    settings.address, settings.credentials, settings.options
+                )
+        return self._channel
+
+    async def _connect(self, remaining: float | None) -> None:
+        """Waits until the server answers.
+
+        Raises:
+            Unavailable: it does not.
+        """
+        patience = self._settings.connect_timeout
+        if remaining is not None:
+            patience = min(patience, remaining)
+        try:
+            await asyncio.wait_for(self._open().channel_ready(), patience)
+        except TimeoutError:
+            raise self._settings.nobody(patience, await self._why()) from None
+        self._connected = True
+
+    async def _why(self) -> str:
+        """What gRPC has to say about a connection that cannot be made."""
+        try:
+            await self._method("GetServerInfo")(b"", timeout=0.5, metadata=self._metadata)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                return error.details() or "no answer"
+        return "no answer"
+
+    def _problem(self, error: grpc.aio.AioRpcError, method: str) -> GradserveError:
+        problem = to_error(error.code(), error.details(), error.trailing_metadata(), method)
+        if isinstance(problem, Unavailable):
+            # Perhaps the connection is gone: wait for it before the next attempt.
+            self._connected = False
+        return problem
+
+    def _ended_by_close(self) -> bool:
+        """Whether a call was cancelled by `close`, and not by whoever cancelled this task."""
+        task = asyncio.current_task()
+        return self._closed and not (task is not None and task.cancelling())
+
+    def _closed_error(self) -> ClientClosed:
+        return ClientClosed(f"the client of {self.address} is closed", given=self.address)

@@ -1,0 +1,93 @@
+"""Which element type a tensor is sent with, where the caller left it open.
+
+NumPy makes float64 of everything, and networks are float32: without these rules every first call
+of a beginner would be refused. Nothing else is ever narrowed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gradserve.errors import InvalidRequest
+from gradserve.tensors import Array, ArrayLike, has_dtype, to_array
+
+_FLOAT32 = np.dtype(np.float32)
+_FLOAT64 = np.dtype(np.float64)
+
+
+def batch_array(
+    value: ArrayLike, declared: np.dtype[Any] | None, double: bool, field: str
+) -> Array:
+    """A tensor of the batch as it is sent.
+
+    | given                    | sent                                                             |
+    |--------------------------|------------------------------------------------------------------|
+    | an array of float64      | float32 where float32 or nothing is declared, unless `double`    |
+    | any other array          | as it is                                                         |
+    | floats in lists          | as declared, if that is a floating-point type; float32 (float64  |
+    |                          | if `double`) where nothing is declared                           |
+    | integers in lists        | as declared; int64 where nothing is declared                     |
+    | booleans in lists        | as booleans                                                      |
+
+    What does not fit even so is sent as it is, for the server to say what it expects.
+
+    Args:
+        value: what the caller gave.
+        declared: element type of the network's input of that name; None for targets.
+        double: whether the weights are float64.
+        field: its path, for errors.
+
+    Raises:
+        InvalidRequest: no array can be made of it, or its integers do not fit the declared type.
+    """
+    array = to_array(value, field)
+    if has_dtype(value):
+        if array.dtype == _FLOAT64 and declared in (None, _FLOAT32) and not double:
+            return array.astype(_FLOAT32)
+        return array
+    if declared is None:
+        return _as_weights(array, double) if array.dtype == _FLOAT64 else array
+    if array.dtype.kind == "b" or (array.dtype.kind == "f" and array.size and _whole(declared)):
+        return array
+    if array.dtype.kind == "i" and declared.kind in "iu":
+        return _narrow(array, declared, field)
+    return array if declared.kind == "b" else array.astype(declared)
+
+
+def weight_array(value: ArrayLike, double: bool, field: str) -> Array:
+    """A weight as it is sent: arrays as they are, numbers and lists in the type of the others.
+
+    Args:
+        value: what the caller gave.
+        double: whether other weights are float64.
+        field: its path, for errors.
+    """
+    array = to_array(value, field)
+    return array if has_dtype(value) else _as_weights(array, double)
+
+
+def is_double(value: object) -> bool:
+    """Whether `value` is an array of float64."""
+    return getattr(value, "dtype", None) == _FLOAT64
+
+
+def _as_weights(array: Array, double: bool) -> Array:
+    return array.astype(_FLOAT64 if double else _FLOAT32)
+
+
+def _whole(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind in "iub"
+
+
+def _narrow(array: Array, declared: np.dtype[Any], field: str) -> Array:
+    limits = np.iinfo(declared)
+    if array.size and not (limits.min <= int(array.min()) and int(array.max()) <= limits.max):
+        raise InvalidRequest.because(
+            "an integer does not fit the input's element type",
+            field=field,
+            given=f"{array.min()} to {array.max()}",
+            expected=f"{limits.min} to {limits.max} ({declared})",
+        )
+    return array.astype(declared)

@@ -1,0 +1,414 @@
+"""The client for threads; `aio` holds its twin for asyncio."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar, final
+
+import grpc
+
+from gradserve import requests
+from gradserve.errors import ClientClosed, GradserveError, Unavailable
+from gradserve.losses import Loss
+from gradserve.network import Network
+from gradserve.requests import Call, Checkpointing, Mode, Precision
+from gradserve.results import ForwardResult, GradientResult, NetworkDescription, ServerInfo
+from gradserve.tensors import Array, ArrayLike, DTypeLike
+from gradserve.transport.channel import SERVICE, Seen, Settings, announce_compilation
+from gradserve.transport.retry import Attempts, RetryPolicy
+from gradserve.transport.status import to_error
+from gradserve.weights import Weights
+
+Answer = TypeVar("Answer")
+
+
+@final
+class Client:
+    """A connection to a gradserve server: thread-safe, made once and kept.
+
+    Calls that find nobody, or no room, are tried again within their timeout. All calls raise
+    exceptions of `gradserve.errors` and no others.
+
+    Example:
+        >>> with gs.Client("grad.example:50051") as client:
+        ...     net = gs.sequential(gs.dense(10), x=("batch", 64))
+        ...     weights = client.initialize(net, seed=0)
+        ...     result = client.gradients(net, weights, {"x": x, "y": y},
+        ...                               loss=gs.softmax_cross_entropy(target="y"))
+        ...     result.loss, result.gradients["dense_1/kernel"]
+
+    Args:
+        address: ``"host:port"`` or ``"unix:/path/to/socket"``.
+        timeout: seconds that a call may take, retries included; None waits for as long as it
+            takes. Each call can have its own.
+        connect_timeout: seconds to wait for the server before a call fails as `Unavailable`.
+        credentials: of `grpc.ssl_channel_credentials`; without them the connection is not
+            encrypted.
+        token: sent as ``authorization: Bearer <token>``.
+        retry: when failed calls are tried again.
+        on_compile: called (in the calling thread) when the server says that it is compiling, which
+            takes seconds the first time.
+
+    Raises:
+        InvalidRequest: the address is none.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        timeout: float | None = None,
+        connect_timeout: float = 5.0,
+        credentials: grpc.ChannelCredentials | None = None,
+        token: str | None = None,
+        retry: RetryPolicy | None = None,
+        on_compile: Callable[[], None] | None = None,
+        _on_close: Callable[[], None] | None = None,
+    ) -> None:
+        self._settings = Settings(
+            address,
+            timeout,
+            connect_timeout,
+            credentials,
+            token,
+            retry or RetryPolicy(),
+            on_compile,
+        )
+        options = self._settings.options
+        if credentials is None:
+            self._channel = grpc.insecure_channel(address, options)
+        else:
+            self._channel = grpc.secure_channel(address, credentials, options)
+        self._metadata = self._settings.metadata
+        self._methods: dict[str, grpc.UnaryUnaryMultiCallable[Any, Any]] = {}
+        self._seen = Seen()
+        self._connecting = threading.Lock()
+        self._connected = False
+        self._closed = False
+        self._on_close = _on_close
+
+    @property
+    def address(self) -> str:
+        """The server's address."""
+        return self._settings.address
+
+    def gradients(
+        self,
+        network: Network,
+        weights: Weights | None,
+        batch: Mapping[str, ArrayLike],
+        *,
+        loss: Loss,
+        parameters: Iterable[str] = (),
+        inputs: Iterable[str] = (),
+        without_parameters: bool = False,
+        summary_only: bool = False,
+        clip_global_norm: float | None = None,
+        dtype: DTypeLike | None = None,
+        as_safetensors: bool = False,
+        outputs: Iterable[str] = (),
+        shared: Iterable[str] = (),
+        mode: Mode | None = None,
+        seed: int = 0,
+        precision: Precision | None = None,
+        checkpointing: Checkpointing | None = None,
+        timeout: float | None = None,
+    ) -> GradientResult:
+        """The loss of a batch and its gradients: forward and backward.
+
+        Element types: arrays are sent as they are, except that float64, which NumPy makes of
+        everything, becomes float32 in the batch where the network's input is float32 (or the name
+        is a target's) and no weight is float64. Lists follow the input's declared type.
+
+        Args:
+            network: the network.
+            weights: arrays by name, the bytes of a safetensors file, or `seeded`.
+            batch: inputs and targets by name; the first axis counts examples.
+            loss: the loss.
+            parameters: whose gradients come back, by name or pattern, where ``*`` stands for any
+                characters and a leading ``!`` takes away; all if empty.
+            inputs: inputs whose gradients come back as well.
+            without_parameters: no gradients of parameters, and none computed.
+            summary_only: norms only, no gradients.
+            clip_global_norm: scales all gradients so that their global norm is at most this.
+            dtype: element type of the answer's gradients; that of the weights if None.
+            as_safetensors: the result's `safetensors` holds the gradients as a file as well.
+            outputs: outputs of the network to return as well.
+            shared: tensors of the batch without an axis of examples (class weights).
+            mode: ``"training"`` or ``"inference"``; needed with dropout and batch normalization.
+            seed: seed of what is random.
+            precision: of the forward pass; that of the weights if None.
+            checkpointing: what the forward pass keeps; the server's choice if None.
+            timeout: seconds, in place of the client's; `math.inf` waits for as long as it takes.
+
+        Raises:
+            GradserveError: the subclass says what to do about it.
+        """
+        call = requests.gradients(
+            network,
+            weights,
+            batch,
+            loss=loss,
+            parameters=parameters,
+            inputs=inputs,
+            without_parameters=without_parameters,
+            summary_only=summary_only,
+            clip_global_norm=clip_global_norm,
+            dtype=dtype,
+            as_safetensors=as_safetensors,
+            outputs=outputs,
+            shared=shared,
+            mode=mode,
+            seed=seed,
+            precision=precision,
+            checkpointing=checkpointing,
+        )
+        return self._run(call, timeout)
+
+    def forward(
+        self,
+        network: Network,
+        weights: Weights | None,
+        batch: Mapping[str, ArrayLike],
+        *,
+        loss: Loss | None = None,
+        outputs: Iterable[str] = (),
+        mode: Mode | None = None,
+        seed: int = 0,
+        precision: Precision | None = None,
+        timeout: float | None = None,
+    ) -> ForwardResult:
+        """The outputs of a network on a batch, and the loss if one is named.
+
+        Example:
+            >>> client.forward(net, weights, {"x": x}).outputs["dense_1"]
+
+        Args:
+            network: the network.
+            weights: as for `gradients`.
+            batch: inputs by name, and targets if there is a loss; as for `gradients`.
+            loss: the loss, if any.
+            outputs: which outputs; all if empty.
+            mode: ``"training"`` or ``"inference"``; needed with dropout and batch normalization.
+            seed: seed of what is random.
+            precision: of the forward pass; that of the weights if None.
+            timeout: seconds, in place of the client's.
+
+        Raises:
+            GradserveError: the subclass says what to do about it.
+        """
+        call = requests.forward(
+            network,
+            weights,
+            batch,
+            loss=loss,
+            outputs=outputs,
+            mode=mode,
+            seed=seed,
+            precision=precision,
+        )
+        return self._run(call, timeout)
+
+    def describe(
+        self,
+        network: Network,
+        *,
+        dimensions: Mapping[str, int] | None = None,
+        loss: Loss | None = None,
+        parameters: Iterable[str] = (),
+        inputs: Iterable[str] = (),
+        mode: Mode | None = None,
+        precision: Precision | None = None,
+        checkpointing: Checkpointing | None = None,
+        timeout: float | None = None,
+    ) -> NetworkDescription:
+        """Inputs, outputs and parameters of a network, and what a batch would cost.
+
+        Example:
+            >>> client.describe(net, dimensions={"batch": 32}).flops
+
+        Args:
+            network: the network.
+            dimensions: sizes of the named axes; without them, no cost is told.
+            loss: for the cost of its backward pass; the sum of all outputs if None.
+            parameters: for the cost of these gradients; all if empty.
+            inputs: likewise, of inputs.
+            mode: for the cost in this mode.
+            precision: for the cost at this precision.
+            checkpointing: for the cost of this choice.
+            timeout: seconds, in place of the client's.
+
+        Raises:
+            GradserveError: the subclass says what to do about it.
+        """
+        call = requests.describe(
+            network,
+            dimensions=dimensions,
+            loss=loss,
+            parameters=parameters,
+            inputs=inputs,
+            mode=mode,
+            precision=precision,
+            checkpointing=checkpointing,
+        )
+        return self._run(call, timeout)
+
+    def initialize(
+        self, network: Network, seed: int = 0, *, timeout: float | None = None
+    ) -> dict[str, Array]:
+        """Fresh weights for a network: arrays by name, writable.
+
+        Args:
+            network: the network.
+            seed: the same seed gives the same weights.
+            timeout: seconds, in place of the client's.
+
+        Raises:
+            GradserveError: the subclass says what to do about it.
+        """
+        return self._run(requests.initialize(network, seed), timeout)
+
+    def server_info(self, *, timeout: float | None = None) -> ServerInfo:
+        """Version, devices, limits and operations of the server.
+
+        Args:
+            timeout: seconds, in place of the client's.
+
+        Raises:
+            GradserveError: the subclass says what to do about it.
+        """
+        return self._run(requests.server_info(), timeout)
+
+    def close(self) -> None:
+        """Ends the connection; calls in other threads end as `ClientClosed`. Can be repeated."""
+        self._closed = True
+        self._channel.close()
+        if self._on_close is not None:
+            self._on_close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Client({self.address!r}{', closed' if self._closed else ''})"
+
+    def _run(self, call: Call[Answer], timeout: float | None) -> Answer:
+        attempts = Attempts(
+            self._settings.retry, self._settings.timeout if timeout is None else timeout
+        )
+        while True:
+            try:
+                return call.read(self._attempt(call, attempts.remaining))
+            except GradserveError as error:
+                time.sleep(attempts.wait_after(error))
+
+    def _attempt(self, call: Call[Any], remaining: Callable[[], float | None]) -> bytes:
+        """Sends the call once.
+
+        Raises:
+            GradserveError: it failed.
+        """
+        if not self._connected:
+            self._connect(remaining())
+        method = self._method(call.method)
+        try:
+            if self._seen.knows(call.signature):
+                answer = method(call.message, timeout=remaining(), metadata=self._metadata)
+            else:
+                answer = self._attempt_new(call, method, remaining())
+        except grpc.RpcError as error:
+            problem = self._problem(error, call.method)
+        except (ValueError, grpc.FutureCancelledError):
+            # What gRPC raises for calls on a channel that is closed, and only then.
+            problem = self._closed_error()
+        else:
+            return bytes(answer)
+        raise problem
+
+    def _attempt_new(
+        self,
+        call: Call[Any],
+        method: grpc.UnaryUnaryMultiCallable[Any, Any],
+        timeout: float | None,
+    ) -> Any:
+        """Sends a call that may have to wait for a compilation, and tells if it does."""
+        future = method.future(call.message, timeout=timeout, metadata=self._metadata)
+        try:
+            announce_compilation(future.initial_metadata(), self._settings.on_compile)
+            answer = future.result()
+        except BaseException:
+            future.cancel()
+            raise
+        self._seen.add(call.signature)
+        return answer
+
+    def _method(self, name: str) -> grpc.UnaryUnaryMultiCallable[Any, Any]:
+        method = self._methods.get(name)
+        if method is None:
+            # No serializers: requests and answers are bytes here.
+            method = self._methods[name] = self._channel.unary_unary(SERVICE + name)
+        return method
+
+    def _connect(self, remaining: float | None) -> None:
+        """Waits until the server answers.
+
+        Raises:
+            Unavailable: it does not.
+        """
+        patience = self._settings.connect_timeout
+        if remaining is not None:
+            patience = min(patience, remaining)
+        with self._connecting:
+            if self._closed:
+                raise self._closed_error()
+            if self._connected:
+                return
+            ready = grpc.channel_ready_future(self._channel)
+            try:
+                ready.result(timeout=patience)
+            except grpc.FutureTimeoutError:
+                pass
+            except (ValueError, grpc.FutureCancelledError):
+                raise self._closed_error() from None
+            else:
+                self._connected = True
+                return
+            finally:
+                ready.cancel()
+            raise self._settings.nobody(patience, self._why())
+
+    def _why(self) -> str:
+        """What gRPC has to say about a connection that cannot be made."""
+        try:
+            self._method("GetServerInfo")(b"", timeout=0.5, metadata=self._metadata)
+        except grpc.RpcError as error:
+            if isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.UNAVAILABLE:
+                return error.details() or "no answer"
+        except ValueError:
+            pass
+        return "no answer"
+
+    def _problem(self, error: grpc.RpcError, method: str) -> GradserveError:
+        if not isinstance(error, grpc.Call):
+            raise error
+        if self._closed and error.code() is grpc.StatusCode.CANCELLED:
+            return self._closed_error()
+        problem = to_error(error.code(), error.details(), error.trailing_metadata(), method)
+        if isinstance(problem, Unavailable):
+            # Perhaps the connection is gone: wait for it before the next attempt.
+            self._connected = False
+        return problem
+
+    def _closed_error(self) -> ClientClosed:
+        return ClientClosed(f"the client of {self.address} is closed", given=self.address)

@@ -1,0 +1,367 @@
+"""Calls as values: arguments in, bytes to send and a reader of the answer out. No input or output.
+
+Both clients send what this file prepares, so that they cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Generic, Literal, TypeVar, final
+
+from gradserve.casting import batch_array, is_double, weight_array
+from gradserve.errors import InvalidRequest
+from gradserve.layers import whole
+from gradserve.losses import Loss
+from gradserve.network import Network
+from gradserve.results import (
+    ForwardResult,
+    GradientResult,
+    NetworkDescription,
+    ServerInfo,
+    read_description,
+    read_forward,
+    read_gradients,
+    read_server_info,
+    read_weights,
+)
+from gradserve.tensors import Array, ArrayLike, DTypeLike, message_bytes, to_data_type, to_dtype
+from gradserve.v1 import gradient_service_pb2 as service_pb2
+from gradserve.v1 import network_pb2
+from gradserve.weights import Seeded, Weights
+from gradserve.wire import Piece, field, join, nested, size, tensor_map, varint
+
+Answer = TypeVar("Answer")
+
+Mode = Literal["training", "inference"]
+Precision = Literal["bfloat16", "float16"]
+Checkpointing = Literal["off", "products", "blocks", "sqrt"]
+
+_Options = service_pb2.ComputeOptions
+_MODES: dict[Any, _Options.Mode] = {
+    None: _Options.MODE_UNSPECIFIED,
+    "training": _Options.MODE_TRAINING,
+    "inference": _Options.MODE_INFERENCE,
+}
+_PRECISIONS: dict[Any, _Options.Precision] = {
+    None: _Options.PRECISION_UNSPECIFIED,
+    "bfloat16": _Options.PRECISION_BFLOAT16,
+    "float16": _Options.PRECISION_FLOAT16,
+}
+_CHECKPOINTINGS: dict[Any, _Options.Checkpointing] = {
+    None: _Options.CHECKPOINTING_UNSPECIFIED,
+    "off": _Options.CHECKPOINTING_OFF,
+    "products": _Options.CHECKPOINTING_PRODUCTS,
+    "blocks": _Options.CHECKPOINTING_BLOCKS,
+    "sqrt": _Options.CHECKPOINTING_SQRT,
+}
+_INTEGERS = -(2**63)
+
+_Gradients = service_pb2.ComputeGradientsRequest
+_Forward = service_pb2.ForwardRequest
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Answer]):
+    """One call that is ready to be sent, any number of times.
+
+    Attributes:
+        method: name of the RPC.
+        message: the serialized request.
+        read: makes the answer of the serialized response.
+        signature: equal for calls that the server computes with one compiled program; None for
+            calls that compile nothing.
+    """
+
+    method: str
+    message: bytes
+    read: Callable[[bytes], Answer]
+    signature: Hashable = None
+
+
+def gradients(
+    network: Network,
+    weights: Weights | None,
+    batch: Mapping[str, ArrayLike],
+    *,
+    loss: Loss,
+    parameters: Iterable[str] = (),
+    inputs: Iterable[str] = (),
+    without_parameters: bool = False,
+    summary_only: bool = False,
+    clip_global_norm: float | None = None,
+    dtype: DTypeLike | None = None,
+    as_safetensors: bool = False,
+    outputs: Iterable[str] = (),
+    shared: Iterable[str] = (),
+    mode: Mode | None = None,
+    seed: int = 0,
+    precision: Precision | None = None,
+    checkpointing: Checkpointing | None = None,
+) -> Call[GradientResult]:
+    """ComputeGradients; the arguments are those of `Client.gradients`."""
+    rest = _selection(
+        _names(parameters, "parameters"),
+        _names(inputs, "inputs"),
+        without_parameters,
+        summary_only,
+        clip_global_norm or 0.0,
+        None if dtype is None else to_dtype(dtype, "dtype").name,
+        as_safetensors,
+        _names(outputs, "outputs"),
+        _names(shared, "shared"),
+    )
+    how = (mode, precision, checkpointing)
+    pieces, headers = _tensors(
+        network, weights, batch, _Gradients.WEIGHTS_FIELD_NUMBER, _Gradients.BATCH_FIELD_NUMBER
+    )
+    pieces.append(_loss(loss, _Gradients.LOSS_FIELD_NUMBER))
+    pieces.append(rest)
+    pieces.append(_options(_Gradients.OPTIONS_FIELD_NUMBER, how, seed))
+    signature = ("ComputeGradients", network, loss, rest, how, *headers)
+    return Call("ComputeGradients", join(pieces), read_gradients, signature)
+
+
+def forward(
+    network: Network,
+    weights: Weights | None,
+    batch: Mapping[str, ArrayLike],
+    *,
+    loss: Loss | None = None,
+    outputs: Iterable[str] = (),
+    mode: Mode | None = None,
+    seed: int = 0,
+    precision: Precision | None = None,
+) -> Call[ForwardResult]:
+    """Forward; the arguments are those of `Client.forward`."""
+    rest = message_bytes(_Forward(outputs=_names(outputs, "outputs")))
+    how = (mode, precision, None)
+    pieces, headers = _tensors(
+        network, weights, batch, _Forward.WEIGHTS_FIELD_NUMBER, _Forward.BATCH_FIELD_NUMBER
+    )
+    if loss is not None:
+        pieces.append(_loss(loss, _Forward.LOSS_FIELD_NUMBER))
+    pieces.append(rest)
+    pieces.append(_options(_Forward.OPTIONS_FIELD_NUMBER, how, seed))
+    signature = ("Forward", network, loss, rest, how, *headers)
+    return Call("Forward", join(pieces), read_forward, signature)
+
+
+def describe(
+    network: Network,
+    *,
+    dimensions: Mapping[str, int] | None = None,
+    loss: Loss | None = None,
+    parameters: Iterable[str] = (),
+    inputs: Iterable[str] = (),
+    mode: Mode | None = None,
+    precision: Precision | None = None,
+    checkpointing: Checkpointing | None = None,
+) -> Call[NetworkDescription]:
+    """DescribeNetwork; the arguments are those of `Client.describe`."""
+    request = service_pb2.DescribeNetworkRequest(
+        network=_definition(network),
+        dimensions={
+            name: whole(one, f"dimensions.{name}") for name, one in (dimensions or {}).items()
+        },
+    )
+    if mode or precision or checkpointing:
+        request.options.CopyFrom(_compute_options((mode, precision, checkpointing), 0))
+    if loss is not None:
+        request.loss.CopyFrom(_checked(loss).message)
+    selection = service_pb2.GradientSelection(
+        parameters=_names(parameters, "parameters"), inputs=_names(inputs, "inputs")
+    )
+    if selection.parameters or selection.inputs:
+        request.gradients.CopyFrom(selection)
+    message = message_bytes(request)
+    return Call("DescribeNetwork", message, read_description, ("DescribeNetwork", message))
+
+
+def initialize(network: Network, seed: int = 0) -> Call[dict[str, Array]]:
+    """InitializeWeights; the arguments are those of `Client.initialize`."""
+    request = service_pb2.InitializeWeightsRequest(
+        network=_definition(network), seed=whole(seed, "seed", _INTEGERS)
+    )
+    signature = ("InitializeWeights", network)
+    return Call("InitializeWeights", message_bytes(request), read_weights, signature)
+
+
+def server_info() -> Call[ServerInfo]:
+    """GetServerInfo."""
+    return Call("GetServerInfo", b"", read_server_info)
+
+
+def _tensors(
+    network: Network,
+    weights: Weights | None,
+    batch: Mapping[str, ArrayLike],
+    weights_field: int,
+    batch_field: int,
+) -> tuple[list[Piece], list[bytes]]:
+    """Network, weights and batch as pieces of a request, and what tells their names and shapes."""
+    pieces = _network(network)
+    weight_pieces, headers, double = _weights(weights)
+    if weights is not None:
+        pieces += nested(weights_field, weight_pieces)
+    if not isinstance(batch, Mapping):
+        raise InvalidRequest.because(
+            "no batch", field="batch", given=type(batch).__name__, expected="arrays by name"
+        )
+    declared = network.input_dtypes
+    arrays = {
+        _name(name, "batch"): batch_array(one, declared.get(name), double, f"batch.{name}")
+        for name, one in batch.items()
+    }
+    batch_pieces, batch_headers = tensor_map(batch_field, arrays)
+    return pieces + batch_pieces, headers + batch_headers
+
+
+def _weights(weights: Weights | None) -> tuple[list[Piece], list[bytes], bool]:
+    """Content of a `Weights` message, what tells names and shapes, and whether it is float64."""
+    if weights is None:
+        return [], [], False
+    if isinstance(weights, Seeded):
+        return [message_bytes(service_pb2.Weights(seed=weights.seed))], [b"seed"], False
+    if isinstance(weights, (bytes, bytearray, memoryview)):
+        content = bytes(weights)
+        head = content[8 : 8 + int.from_bytes(content[:8], "little")]
+        number = service_pb2.Weights.SAFETENSORS_FIELD_NUMBER
+        return [field(number, len(content)), content], [head], b'"F64"' in head
+    if isinstance(weights, Mapping):
+        double = any(is_double(one) for one in weights.values())
+        arrays = {
+            _name(name, "weights"): weight_array(one, double, f"weights.{name}")
+            for name, one in weights.items()
+        }
+        pieces, headers = tensor_map(service_pb2.NamedTensors.BY_NAME_FIELD_NUMBER, arrays)
+        return nested(service_pb2.Weights.TENSORS_FIELD_NUMBER, pieces), headers, double
+    raise InvalidRequest.because(
+        "no weights",
+        field="weights",
+        given=type(weights).__name__,
+        expected="arrays by name, the bytes of a safetensors file, or gs.seeded(0)",
+    )
+
+
+def _network(network: Network) -> list[Piece]:
+    """The network as a field, without a copy; it is field 1 of every request."""
+    content = _checked_network(network).to_bytes()
+    number = network_pb2.NetworkDefinition.SERIALIZED_GRAPH_FIELD_NUMBER
+    return nested(_Gradients.NETWORK_FIELD_NUMBER, [field(number, len(content)), content])
+
+
+def _definition(network: Network) -> network_pb2.NetworkDefinition:
+    return network_pb2.NetworkDefinition(serialized_graph=_checked_network(network).to_bytes())
+
+
+def _checked_network(network: Network) -> Network:
+    if not isinstance(network, Network):
+        raise InvalidRequest.because(
+            "no network",
+            field="network",
+            given=type(network).__name__,
+            expected="a gs.Network, from gs.sequential, gs.GraphBuilder or gs.load",
+        )
+    return network
+
+
+def _checked(loss: Loss) -> Loss:
+    if not isinstance(loss, Loss):
+        raise InvalidRequest.because(
+            "no loss",
+            field="loss",
+            given=type(loss).__name__,
+            expected='a gs.Loss such as gs.softmax_cross_entropy(target="y")',
+        )
+    return loss
+
+
+def _loss(loss: Loss, number: int) -> bytes:
+    content = _checked(loss).to_bytes()
+    return field(number, len(content)) + content
+
+
+@lru_cache(maxsize=256)
+def _selection(
+    parameters: tuple[str, ...],
+    inputs: tuple[str, ...],
+    without_parameters: bool,
+    summary_only: bool,
+    clip_global_norm: float,
+    dtype: str | None,
+    as_safetensors: bool,
+    outputs: tuple[str, ...],
+    shared: tuple[str, ...],
+) -> bytes:
+    """A ComputeGradientsRequest with the selection, the outputs and the shared tensors alone."""
+    return message_bytes(
+        _Gradients(
+            gradients=service_pb2.GradientSelection(
+                parameters=parameters,
+                inputs=inputs,
+                without_parameters=without_parameters,
+                summary_only=summary_only,
+                clip_global_norm=clip_global_norm,
+                data_type=None if dtype is None else to_data_type(to_dtype(dtype)),
+                as_safetensors=as_safetensors,
+            ),
+            outputs=outputs,
+            shared=shared,
+        )
+    )
+
+
+_How = tuple[Mode | None, Precision | None, Checkpointing | None]
+
+
+def _options(number: int, how: _How, seed: int) -> bytes:
+    """The options as a field of a request."""
+    content = message_bytes(_compute_options(how, seed))
+    return varint(number << 3 | 2) + varint(size([content])) + content
+
+
+def _compute_options(how: _How, seed: int) -> service_pb2.ComputeOptions:
+    mode, precision, checkpointing = how
+    return _Options(
+        mode=_choice(_MODES, mode, "mode"),
+        precision=_choice(_PRECISIONS, precision, "precision"),
+        checkpointing=_choice(_CHECKPOINTINGS, checkpointing, "checkpointing"),
+        seed=whole(seed, "seed", _INTEGERS),
+    )
+
+
+_Number = TypeVar("_Number")
+
+
+def _choice(choices: Mapping[Any, _Number], given: str | None, name: str) -> _Number:
+    try:
+        return choices[given]
+    except (KeyError, TypeError):
+        raise InvalidRequest.because(
+            "no such choice",
+            field=name,
+            given=repr(given),
+            expected=f"one of {', '.join(repr(one) for one in choices)}",
+        ) from None
+
+
+def _names(names: Iterable[str], argument: str) -> tuple[str, ...]:
+    if isinstance(names, str):
+        raise InvalidRequest.because(
+            "a list of names is needed",
+            field=argument,
+            given=repr(names),
+            expected=f"[{names!r}]",
+        )
+    return tuple(_name(one, argument) for one in names)
+
+
+def _name(name: str, argument: str) -> str:
+    if not isinstance(name, str):
+        raise InvalidRequest.because(
+            "names are strings", field=argument, given=repr(name), expected="a string"
+        )
+    return name

@@ -1,0 +1,1 @@
+"""How calls travel: channels, retries, and what becomes of gRPC's errors."""

@@ -1,0 +1,102 @@
+"""Requests with large tensors as bytes, written with one copy.
+
+The protobuf runtime would copy each tensor three times. Serialized messages can be joined (the
+fields of the later one add to those of the earlier one), and a tensor is a short header and its
+bytes; so the header is written here and the bytes are joined where they are. The tests hold this
+against the runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import TypeAlias, cast
+
+from gradserve.errors import LimitExceeded
+from gradserve.tensors import Array, to_data_type
+from gradserve.v1 import tensor_pb2
+
+LARGEST_MESSAGE = 2**31 - 1
+"""Bytes that one protobuf message can have."""
+
+Piece: TypeAlias = bytes | Array
+"""Some bytes of a message."""
+
+_LENGTH_DELIMITED = 2
+_DATA = (tensor_pb2.Tensor.DATA_FIELD_NUMBER << 3) | _LENGTH_DELIMITED
+
+
+def varint(number: int) -> bytes:
+    """An unsigned number in base 128, least significant digit first."""
+    digits = bytearray()
+    while number > 0x7F:
+        digits.append(number & 0x7F | 0x80)
+        number >>= 7
+    digits.append(number)
+    return bytes(digits)
+
+
+def field(number: int, length: int) -> bytes:
+    """What precedes `length` bytes of a string, bytes or message field."""
+    return varint((number << 3) | _LENGTH_DELIMITED) + varint(length)
+
+
+@lru_cache(maxsize=8192)
+def _entry_header(
+    number: int, name: str, data_type: tensor_pb2.DataType, shape: tuple[int, ...], size: int
+) -> bytes:
+    """What precedes the elements of one entry of a map from name to tensor."""
+    key = name.encode()
+    tensor = tensor_pb2.Tensor(data_type=data_type, shape=shape).SerializeToString()
+    tensor += bytes([_DATA]) + varint(size)
+    entry = field(1, len(key)) + key + field(2, len(tensor) + size) + tensor
+    return field(number, len(entry) + size) + entry
+
+
+def tensor_map(number: int, arrays: Mapping[str, Array]) -> tuple[list[Piece], list[bytes]]:
+    """A ``map<string, Tensor>`` field with this number.
+
+    Args:
+        number: number of the map field.
+        arrays: what `tensors.to_array` gave, by name.
+
+    Returns:
+        the pieces to join, and those of them that tell names, types and shapes.
+    """
+    pieces: list[Piece] = []
+    headers: list[bytes] = []
+    for name, array in arrays.items():
+        header = _entry_header(number, name, to_data_type(array.dtype), array.shape, array.nbytes)
+        headers.append(header)
+        pieces.append(header)
+        pieces.append(array)
+    return pieces, headers
+
+
+def nested(number: int, pieces: Iterable[Piece]) -> list[Piece]:
+    """A message field with this number that holds the pieces."""
+    inner = list(pieces)
+    return [field(number, size(inner)), *inner]
+
+
+def size(pieces: Iterable[Piece]) -> int:
+    """Bytes of all pieces."""
+    return sum(len(piece) if isinstance(piece, bytes) else piece.nbytes for piece in pieces)
+
+
+def join(pieces: list[Piece]) -> bytes:
+    """All pieces, one after the other.
+
+    Raises:
+        LimitExceeded: they do not fit one message.
+    """
+    total = size(pieces)
+    if total > LARGEST_MESSAGE:
+        raise LimitExceeded.because(
+            "weights and batch do not fit one message",
+            given=f"{total} bytes",
+            expected=f"at most {LARGEST_MESSAGE} bytes",
+            hint="Send smaller batches, or float32 rather than float64.",
+        )
+    # Arrays are buffers, which their types do not tell before Python 3.12.
+    return b"".join(cast("list[bytes]", pieces))
