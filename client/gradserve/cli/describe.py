@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _facts(description: gs.Description) -> dict[str, Any]:
+def _facts(description: gs.NetworkDescription) -> dict[str, Any]:
     def forms(tensors: Sequence[gs.TensorInfo]) -> list[dict[str, Any]]:
         return [
             {"name": one.name, "data_type": str(one.dtype), "shape": list(one.shape)}
@@ -57,7 +57,7 @@ def _facts(description: gs.Description) -> dict[str, Any]:
     }
 
 
-def _show(description: gs.Description, to: Console) -> None:
+def _show(description: gs.NetworkDescription, to: Console) -> None:
     from rich import box
     from rich.table import Table
     from rich.text import Text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ def loss(path: Path) -> gs.Loss:
     return _read("--loss", path, gs.load_loss)
 
 
-def weights(text: str) -> Mapping[str, NDArray[np.generic]] | gs.Seeded:
+def weights(text: str) -> Mapping[str, NDArray[Any]] | gs.Seeded:
     """A safetensors file, or "seed:N" for fresh weights."""
     if text.startswith(SEED):
         try:
@@ -37,12 +37,12 @@ def weights(text: str) -> Mapping[str, NDArray[np.generic]] | gs.Seeded:
     return _read("--weights", Path(text), gs.load_weights)
 
 
-def batch(path: Path) -> dict[str, NDArray[np.generic]]:
+def batch(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of an .npz file by name; never unpickles."""
     return _read("--batch", path, _arrays)
 
 
-def _arrays(path: Path) -> dict[str, NDArray[np.generic]]:
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     with path.open("rb") as file:
         if not zipfile.is_zipfile(file):
             raise ValueError("not an .npz file, as numpy.savez writes them")
@@ -56,4 +56,5 @@ def _read(option: str, path: Path, reader: Callable[[Path], T]) -> T:
     except OSError as error:
         raise UsageError(f"{option} {path}: {error.strerror or error}") from error
     except (ValueError, zipfile.BadZipFile) as error:
-        raise UsageError(f"{option} {path}: {str(error).removeprefix(f'{path}: ')}") from error
+        said = " ".join(str(error).split())  # protobuf's messages have several lines
+        raise UsageError(f"{option} {path}: {said.removeprefix(f'{path}: ')}") from error

@@ -79,7 +79,7 @@ def _gradients(result: gs.GradientResult) -> list[Gradient]:
     return rows
 
 
-def _save(tensors: Mapping[str, NDArray[np.generic]], path: Path) -> None:
+def _save(tensors: Mapping[str, NDArray[Any]], path: Path) -> None:
     try:
         gs.save_weights(tensors, path)
     except OSError as error:
@@ -150,11 +150,11 @@ def _show(
         table.add_column(heading, justify="right" if heading == "norm" else "left")
     table.add_column("finite", justify="center")
     for row in gradients:
-        name = Text(row.name)
+        title = Text(row.name)
         if row.kind == "input":
-            name.append(" (input)", style="dim")
+            title.append(" (input)", style="dim")
         table.add_row(
-            name,
+            title,
             Text(terminal.shape(row.shape)),
             row.data_type,
             f"{row.norm:.6g}",

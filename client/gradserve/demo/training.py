@@ -8,13 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import gradserve as gs
 
-Weights = dict[str, NDArray[np.generic]]
+Weights = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Schedule:
 def train(
     client: gs.Client,
     network: gs.Network,
-    weights: Mapping[str, NDArray[np.generic]],
+    weights: Mapping[str, NDArray[Any]],
     images: NDArray[np.float32],
     labels: NDArray[np.int32],
     schedule: Schedule,
@@ -78,7 +79,7 @@ def train(
 def accuracy(
     client: gs.Client,
     network: gs.Network,
-    weights: Mapping[str, NDArray[np.generic]],
+    weights: Mapping[str, NDArray[Any]],
     images: NDArray[np.float32],
     labels: NDArray[np.int32],
 ) -> float:
