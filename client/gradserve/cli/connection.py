@@ -18,7 +18,7 @@ def connect(
     """
 
     def on_compile() -> None:
-        say("The server compiles the network, once for these shapes")
+        say("Compiling on the server, the first time only")
 
     if address is None:
         say("Starting a local server")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import dataclass
 
 from rich import box
 from rich.table import Table
@@ -18,25 +19,33 @@ TOLERANCE = 1e-6
 ENOUGH = 0.95
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What was shown, in a line, and whether it came out as it should."""
+
+    holds: bool
+    said: str
+
+
 def demonstrate(screen: Screen, client: gs.Client, part: int | None) -> bool:
     """Runs part 1, 2, or both; False if anything did not come out as it should."""
     info = client.server_info()
     screen.show(
-        f"[bold]gradserve {gs.__version__}[/]: a network, weights and a batch in; "
-        "the loss and its gradients out.",
-        f"The server computes on {info.platform} and holds no framework of yours: "
-        "this process has none.",
+        f"[bold]gradserve {gs.__version__}[/]",
+        "A network, weights and a batch in; the loss and its gradients out.",
+        f"A server computes on {info.platform}; this process holds no deep learning framework.",
     )
-    held = []
+    outcomes = []
     if part in (None, 1):
-        held.append(_worked_example(screen, client))
+        outcomes.append(compare(screen, client))
     if part in (None, 2):
-        held.append(_training(screen, client))
-    _closing(screen)
-    return all(held)
+        outcomes += train_all(screen, client)
+    _closing(screen, outcomes)
+    return all(outcome.holds for outcome in outcomes)
 
 
-def _worked_example(screen: Screen, client: gs.Client) -> bool:
+def compare(screen: Screen, client: gs.Client) -> Outcome:
+    """Part 1: what the server computes beside the closed form."""
     given = worked_example.Numbers()
     screen.heading("1  A gradient that you can work out by hand")
     screen.show(
@@ -50,7 +59,7 @@ def _worked_example(screen: Screen, client: gs.Client) -> bool:
     table.add_column("")
     table.add_column("served", justify="right", style="bold")
     table.add_column("closed form", justify="right")
-    table.add_column("which is")
+    table.add_column("formula")
     table.add_column("difference", justify="right")
     table.add_column("")
     agree = True
@@ -65,30 +74,27 @@ def _worked_example(screen: Screen, client: gs.Client) -> bool:
             Text(row.formula),
             f"{difference:.1e}",
             terminal.tick(holds, screen.console),
+            end_section=row.name == "L",
         )
     screen.show(table)
-    mark = terminal.tick(agree, screen.console)
     verdict = "agree" if agree else "do not agree"
-    screen.show(f"{mark} Values, loss and gradients {verdict} with the closed form to {TOLERANCE}.")
-    return agree
+    return Outcome(agree, f"values, loss and gradients {verdict} with the closed form to 1e-6")
 
 
-def _training(screen: Screen, client: gs.Client) -> bool:
+def train_all(screen: Screen, client: gs.Client) -> list[Outcome]:
+    """Part 2: two networks that learn to read digits."""
     train, test = digits.split(digits.load())
     screen.heading("2  Networks that learn from served gradients")
     screen.show(
-        f"Handwritten digits of UCI, 8x8 pixels: {len(train):,} to learn from, "
-        f"{len(test):,} to be tested with.",
-        "The server runs forward and backward; W -= learning_rate * dL/dW happens here.",
+        f"Handwritten digits, 8x8 pixels: {len(train):,} to learn from, {len(test)} to test with.",
+        "Forward and backward run on the server, W -= learning_rate * dL/dW here.",
         "",
         Text(picture(test.images[:4], screen.console), style="cyan", no_wrap=True),
-        "",
     )
-    learned = [
+    return [
         _lesson(screen, client, lesson, train, test)
         for lesson in (networks.perceptron(), networks.convolutional())
     ]
-    return all(learned)
 
 
 def _lesson(
@@ -97,7 +103,8 @@ def _lesson(
     lesson: networks.Lesson,
     train: digits.Digits,
     test: digits.Digits,
-) -> bool:
+) -> Outcome:
+    screen.show("")
     weights = client.initialize(lesson.network, seed=0)
     seconds: list[float] = []
     with screen.bar(lesson.title, lesson.schedule.steps(len(train))) as bar:
@@ -122,15 +129,16 @@ def _lesson(
         f"[bold]test accuracy: {100 * part:.1f} %[/]  {terminal.tick(enough, screen.console)}",
         f"{terminal.count(count, 'parameter')}, batches of {lesson.schedule.batch_size}; one "
         f"gradient call takes {terminal.seconds(statistics.median(seconds))} (median)",
-        "",
     )
-    return enough
+    return Outcome(enough, f"{lesson.title} reads {100 * part:.1f} % of unseen digits")
 
 
-def _closing(screen: Screen) -> None:
-    commands = Table.grid(padding=(0, 3))
-    commands.add_row("  gradserve serve --address 127.0.0.1:50051", "run a server")
-    commands.add_row("  gradserve describe --help", "what a network takes and costs")
-    commands.add_row("  gradserve grad --help", "gradients from files, from the shell")
-    screen.heading("What next")
-    screen.show(commands)
+def _closing(screen: Screen, outcomes: list[Outcome]) -> None:
+    commands = Table.grid(padding=(0, 2))
+    commands.add_row("gradserve serve --address 127.0.0.1:50051", "run a server")
+    commands.add_row("gradserve describe --help", "what a network takes and costs")
+    commands.add_row("gradserve grad --help", "gradients from files, from the shell")
+    screen.heading("What you saw, and what next")
+    for outcome in outcomes:
+        screen.show(f"{terminal.tick(outcome.holds, screen.console)} {outcome.said}")
+    screen.show("", commands)
