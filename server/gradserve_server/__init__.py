@@ -1,0 +1,1 @@
+"""The gradserve server: gRPC in front, JAX behind, a narrow seam between."""

@@ -1,0 +1,180 @@
+"""What crosses the seam between front and worker: frozen values, checked when they are decoded.
+
+They hold no protobuf and no JAX. Networks and losses travel as the bytes that the caller sent, so that parsing a
+stranger's definition is the worker's risk and not the front's.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from typing import Literal
+
+import ml_dtypes  # noqa: F401  (registers bfloat16 with numpy.dtype)
+import msgspec
+import numpy as np
+
+
+class ArraySpec(msgspec.Struct, frozen=True, array_like=True):
+    """Name, element type (as NumPy names it) and concrete shape of one array."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the array, as a Python integer that cannot overflow."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    def __str__(self) -> str:
+        return describe(self.dtype, self.shape)
+
+
+def describe(dtype: object, shape: tuple[object, ...]) -> str:
+    """An array's form as errors write it, such as ``float32[batch, 64]``."""
+    return f"{dtype}[{', '.join(str(size) for size in shape)}]"
+
+
+class SymbolicSpec(msgspec.Struct, frozen=True, array_like=True):
+    """Like `ArraySpec`, where an axis may also have a name such as ``batch``."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+    def __str__(self) -> str:
+        return describe(self.dtype, self.shape)
+
+
+class NetworkSource(msgspec.Struct, frozen=True, array_like=True):
+    """A network as it was sent."""
+
+    format: Literal["graph"]
+    content: bytes
+
+
+class Mode(enum.Enum):
+    """How dropout and batch normalization behave; UNSPECIFIED is refused where it matters."""
+
+    UNSPECIFIED = "unspecified"
+    INFERENCE = "inference"
+    TRAINING = "training"
+
+
+class Selection(msgspec.Struct, frozen=True, array_like=True):
+    """Which gradients come back, and how (`GradientSelection` of the contract)."""
+
+    parameters: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    without_parameters: bool = False
+    summary_only: bool = False
+    clip_global_norm: float = 0.0
+    dtype: str | None = None
+
+
+class ProgramSpec(msgspec.Struct, frozen=True, array_like=True):
+    """Everything that a compiled program depends on. Equal specs share one program.
+
+    Attributes:
+        kind: what is computed.
+        network: the network.
+        loss: a serialized `Loss`; empty where there is none.
+        batch: the tensors of the batch, in order of name.
+        weights: the weights that come with the request, in order of name; None where the worker draws them from a seed.
+        selection: which gradients; of kind ``gradients`` only.
+        mode: training or inference.
+        outputs: outputs to return, in the order of the request.
+        shared: tensors of the batch without an axis of examples.
+    """
+
+    kind: Literal["gradients", "forward"]
+    network: NetworkSource
+    loss: bytes
+    batch: tuple[ArraySpec, ...]
+    weights: tuple[ArraySpec, ...] | None
+    selection: Selection = Selection()
+    mode: Mode = Mode.UNSPECIFIED
+    outputs: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
+
+
+class ResultSpec(msgspec.Struct, frozen=True, array_like=True):
+    """One array of an answer: the part of the answer it belongs to, and its form.
+
+    Groups: ``numbers`` (one float64 vector, entries named by `Program.numbers`), ``checks`` (see `Program.checks`),
+    ``gradient``, ``input_gradient``, ``output``, ``updated_statistic``.
+    """
+
+    group: str
+    array: ArraySpec
+
+
+class Program(msgspec.Struct, frozen=True, array_like=True):
+    """A compiled program, as the front knows it.
+
+    Attributes:
+        key: names it to the worker that compiled it.
+        arguments: arrays that a run takes, in order: weights, then batch.
+        results: arrays that a run gives, in order.
+        numbers: names of the entries of the result of group ``numbers``.
+        peak_bytes: memory of one run on the device by the compiler's own figures: arguments, results, temporaries.
+        compile_seconds: time that tracing and compiling took.
+    """
+
+    key: bytes
+    arguments: tuple[ArraySpec, ...]
+    results: tuple[ResultSpec, ...]
+    numbers: tuple[str, ...]
+    peak_bytes: int
+    compile_seconds: float
+
+
+class DescribeSpec(msgspec.Struct, frozen=True, array_like=True):
+    """Asks what a network is, and with `dimensions` what a batch of that size costs."""
+
+    network: NetworkSource
+    dimensions: dict[str, int]
+    loss: bytes
+    selection: Selection
+    mode: Mode
+
+
+class MemoryPlan(msgspec.Struct, frozen=True, array_like=True):
+    """Peak bytes on the device with one checkpointing choice."""
+
+    checkpointing: Literal["off"]
+    peak_bytes: int
+
+
+class Description(msgspec.Struct, frozen=True, array_like=True):
+    """What a network is; `flops` and `memory` only if dimensions were given."""
+
+    inputs: tuple[SymbolicSpec, ...]
+    outputs: tuple[SymbolicSpec, ...]
+    parameters: tuple[ArraySpec, ...]
+    statistics: tuple[ArraySpec, ...]
+    flops: int | None
+    memory: tuple[MemoryPlan, ...]
+
+
+class Limits(msgspec.Struct, frozen=True, array_like=True):
+    """Bounds on what a definition may ask for; checked in Python integers before anything is allocated."""
+
+    nodes: int = 20_000
+    block_depth: int = 16
+    repeat: int = 100_000
+    axes: int = 16
+    elements: int = 1 << 40
+    memory_bytes: int = 1 << 34
+    programs: int = 256
+
+
+class Platform(msgspec.Struct, frozen=True, array_like=True):
+    """What a worker computes on, and what it knows."""
+
+    platform: str
+    devices: tuple[str, ...]
+    operations: tuple[str, ...]
+    losses: tuple[str, ...]
+    versions: dict[str, str]

@@ -1,0 +1,327 @@
+"""Loads, compiles, keeps and runs programs: all that a worker does, without the way to it."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import hashlib
+import importlib.metadata
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, final
+
+import jax
+import jax.numpy as jnp
+import msgspec
+import numpy as np
+import safetensors.numpy
+
+from gradserve_server.common.errors import Problem, Reason
+from gradserve_server.common.specs import (
+    ArraySpec,
+    Description,
+    DescribeSpec,
+    Limits,
+    MemoryPlan,
+    Mode,
+    NetworkSource,
+    Platform,
+    Program,
+    ProgramSpec,
+    ResultSpec,
+    SymbolicSpec,
+)
+from gradserve_server.compute import flops, losses, program
+from gradserve_server.compute.frontends import graph
+from gradserve_server.compute.frontends.graph.operations import NAMES
+from gradserve_server.compute.losses import Loss, load_loss
+from gradserve_server.compute.network import Network, Signature
+
+
+@dataclasses.dataclass(frozen=True)
+class Executable:
+    """A compiled program, and what a run of it needs.
+
+    Attributes:
+        program: as the front knows it.
+        call: weights and batch in order, then the seed; gives the results, then the checks if there are any.
+        problems: what is wrong where an entry of the checks is true.
+        draw: weights from a seed, where the program draws them.
+    """
+
+    program: Program
+    call: Callable[..., Sequence[jax.Array]]
+    problems: tuple[Problem, ...]
+    draw: Callable[[int], list[jax.Array]] | None
+
+
+@final
+class Executor:
+    """Thread-safe. Programs are kept under the hash of their spec, the least recently used ones dropped."""
+
+    def __init__(self, limits: Limits) -> None:
+        # Without it JAX makes float32 of float64; everything here names its types.
+        jax.config.update("jax_enable_x64", True)
+        self._limits = limits
+        self._lock = threading.Lock()
+        self._programs: collections.OrderedDict[bytes, Executable] = collections.OrderedDict()
+        self._networks: collections.OrderedDict[NetworkSource, Network] = collections.OrderedDict()
+
+    def platform(self) -> Platform:
+        """What this process computes on."""
+        devices = jax.devices()
+        packages = ("jax", "jaxlib", "numpy", "ml_dtypes")
+        return Platform(
+            platform={"gpu": "cuda"}.get(devices[0].platform, devices[0].platform),
+            devices=tuple(str(device) for device in devices),
+            operations=tuple(sorted(NAMES | {"block"})),
+            losses=tuple(sorted(losses.NAMES)),
+            versions={name: importlib.metadata.version(name) for name in packages},
+        )
+
+    def prepare(self, spec: ProgramSpec) -> Program:
+        """Loads, checks, traces and compiles what `spec` asks for, and keeps it."""
+        start = time.perf_counter()
+        key = hashlib.sha256(msgspec.msgpack.encode(spec)).digest()
+        held = self._held(key)
+        if held is not None:
+            return held.program
+        executable = self._compile(key, spec, start)
+        with self._lock:
+            self._programs[key] = executable
+            while len(self._programs) > self._limits.programs:
+                self._programs.popitem(last=False)
+        return executable.program
+
+    def run(
+        self, key: bytes, arguments: Sequence[np.ndarray], seeds_weights: int, seeds_random: int
+    ) -> tuple[list[np.ndarray], float]:
+        """Runs the program `key`: its results, in order, and the seconds that it took.
+
+        Raises:
+            KeyError: the program is not held.
+            Problem: the data fails a check, such as a class out of range.
+        """
+        executable = self._held(key)
+        if executable is None:
+            raise KeyError(key)
+        start = time.perf_counter()
+        weights = executable.draw(seeds_weights) if executable.draw else ()
+        results = executable.call(*weights, *arguments, np.int64(seeds_random))
+        arrays = [np.asarray(result) for result in results]
+        seconds = time.perf_counter() - start
+        if executable.problems:
+            failed = arrays.pop()
+            if failed.any():
+                raise executable.problems[int(np.argmax(failed))]
+        return arrays, seconds
+
+    def initialize(self, network: NetworkSource, seed: int) -> bytes:
+        """Fresh weights and statistics as a safetensors file."""
+        loaded = self._network(network)
+        dtype = program.computing_type(loaded, None)
+        signature = self._symbolic(loaded, dtype)
+        self._check_memory(program.all_weights(signature, dtype))
+        weights = _draw(signature, dtype, seed)
+        return safetensors.numpy.save({name: np.asarray(value) for name, value in weights.items()})
+
+    def describe(self, spec: DescribeSpec) -> Description:
+        """What a network is, and with dimensions, what its gradients cost."""
+        loaded = self._network(spec.network)
+        dtype = program.computing_type(loaded, None)
+        if spec.dimensions or not any(
+            isinstance(size, str) for one in loaded.inputs for size in one.shape
+        ):
+            inputs = loaded.bound_inputs(spec.dimensions)
+            for name, size in spec.dimensions.items():
+                if size < 1:
+                    raise Problem(
+                        Reason.INVALID_VALUE,
+                        "not a size",
+                        field=f"dimensions.{name}",
+                        given=str(size),
+                    )
+            signature = loaded.signature(inputs, dtype)
+            cost = self._cost(spec, loaded, inputs, dtype, signature)
+        else:
+            signature = self._symbolic(loaded, dtype)
+            cost = None
+        name = jnp.dtype(dtype).name
+        return Description(
+            inputs=loaded.inputs,
+            outputs=tuple(
+                SymbolicSpec(path, str(form.dtype), tuple(_size(size) for size in form.shape))
+                for path, form in ((path, signature.outputs[path]) for path in loaded.outputs)
+            ),
+            parameters=tuple(
+                ArraySpec(one.name, name, one.shape) for one in signature.parameters.values()
+            ),
+            statistics=tuple(
+                ArraySpec(one.name, name, one.shape) for one in signature.statistics.values()
+            ),
+            flops=cost[0] if cost else None,
+            memory=(MemoryPlan("off", cost[1]),) if cost else (),
+        )
+
+    def _cost(
+        self,
+        spec: DescribeSpec,
+        network: Network,
+        inputs: dict[str, jax.ShapeDtypeStruct],
+        dtype: Any,
+        signature: Signature,
+    ) -> tuple[int, int]:
+        """FLOPs and peak bytes of one computation of gradients."""
+        loss = (
+            load_loss(spec.loss, self._limits)
+            if spec.loss
+            else losses.sum_of_outputs(network.outputs)
+        )
+        batch = dict(inputs) | dict(loss.target_forms(signature.outputs))
+        asked = ProgramSpec(
+            kind="gradients",
+            network=spec.network,
+            loss=spec.loss,
+            batch=tuple(
+                ArraySpec(name, str(form.dtype), form.shape) for name, form in sorted(batch.items())
+            ),
+            weights=program.all_weights(signature, dtype),
+            selection=spec.selection,
+            # Training is the costlier one of both, where it matters at all.
+            mode=Mode.TRAINING if spec.mode is Mode.UNSPECIFIED else spec.mode,
+        )
+        traced, lowered, _ = self._lower(program.build(asked, network, loss))
+        return flops.count(traced.jaxpr.jaxpr), _peak(lowered.compile())
+
+    def _compile(self, key: bytes, spec: ProgramSpec, start: float) -> Executable:
+        network = self._network(spec.network)
+        loss: Loss | None = load_loss(spec.loss, self._limits) if spec.loss else None
+        if loss is None and spec.kind == "gradients":
+            raise Problem(Reason.MISSING_FIELD, "gradients need a loss", field="loss")
+        computation = program.build(spec, network, loss)
+        self._check_memory((*computation.weights, *spec.batch))
+        _, lowered, found = self._lower(computation)
+        compiled = lowered.compile()
+        known = Program(
+            key=key,
+            arguments=(*(spec.weights or ()), *spec.batch),
+            results=found.results,
+            numbers=found.traced.numbers,
+            peak_bytes=_peak(compiled),
+            compile_seconds=time.perf_counter() - start,
+        )
+        draw = None
+        if spec.weights is None:
+
+            def draw(seed: int) -> list[jax.Array]:
+                fresh = _draw(computation.signature, computation.dtype, seed)
+                return [fresh[one.name] for one in computation.weights]
+
+        return Executable(known, compiled, found.traced.problems, draw)
+
+    def _lower(self, computation: program.Computation) -> tuple[Any, Any, _Found]:
+        spec = computation.spec
+        names = [one.name for one in computation.weights]
+        found = _Found(program.Traced())
+
+        def function(*arrays: jax.Array) -> list[jax.Array]:
+            weights = dict(zip(names, arrays, strict=False))
+            batch = {
+                one.name: value
+                for one, value in zip(spec.batch, arrays[len(names) : -1], strict=True)
+            }
+            results = computation(found.traced, weights, batch, arrays[-1])
+            # Last, so that the executor can take them off: they are not part of the answer.
+            checks = results.pop("checks", {})
+            found.results = program.result_specs(results)  # type: ignore[arg-type]
+            return [value for group in (*results.values(), checks) for value in group.values()]
+
+        forms = [
+            jax.ShapeDtypeStruct(one.shape, one.dtype)
+            for one in (*computation.weights, *spec.batch)
+        ]
+        try:
+            traced = jax.jit(function).trace(*forms, jax.ShapeDtypeStruct((), jnp.int64))
+            return traced, traced.lower(), found
+        except RecursionError:
+            raise Problem(
+                Reason.TOO_DEEP, "the network is too deep to trace", field="network"
+            ) from None
+
+    def _check_memory(self, arrays: Sequence[ArraySpec]) -> None:
+        needed = sum(one.nbytes for one in arrays)
+        if needed > self._limits.memory_bytes:
+            raise Problem(
+                Reason.MEMORY_LIMIT,
+                "weights and batch need more memory than there is",
+                given=f"{needed} bytes",
+                expected=f"at most {self._limits.memory_bytes} bytes",
+                metadata={
+                    "needed_bytes": str(needed),
+                    "limit_bytes": str(self._limits.memory_bytes),
+                },
+            )
+
+    def _symbolic(self, network: Network, dtype: Any) -> Signature:
+        try:
+            return network.signature(network.symbolic_inputs(), dtype)
+        except jax.core.InconclusiveDimensionOperation as error:
+            raise Problem(
+                Reason.INVALID_NETWORK,
+                f"shapes cannot be known from the names of dimensions alone ({str(error).splitlines()[0]})",
+                field="network",
+                hint="Declare sizes instead of names, or give `dimensions`.",
+            ) from None
+
+    def _network(self, source: NetworkSource) -> Network:
+        with self._lock:
+            loaded = self._networks.get(source)
+        if loaded is None:
+            loaded = graph.load_network(source.content, self._limits)
+            with self._lock:
+                self._networks[source] = loaded
+                while len(self._networks) > self._limits.programs:
+                    self._networks.popitem(last=False)
+        return loaded
+
+    def _held(self, key: bytes) -> Executable | None:
+        with self._lock:
+            executable = self._programs.get(key)
+            if executable is not None:
+                self._programs.move_to_end(key)
+            return executable
+
+
+@dataclasses.dataclass
+class _Found:
+    """What tracing fills in."""
+
+    traced: program.Traced
+    results: tuple[ResultSpec, ...] = ()
+
+
+def _peak(compiled: Any) -> int:
+    """Bytes of one run: on CPU the compiler's own peak leaves temporaries out, so they are added up here."""
+    memory = compiled.memory_analysis()
+    return int(
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        + memory.temp_size_in_bytes
+        - memory.alias_size_in_bytes
+    )
+
+
+def _draw(signature: Signature, dtype: Any, seed: int) -> dict[str, jax.Array]:
+    """Fresh parameters and first statistics by name."""
+    parameters = {
+        one.name: one.initializer.draw(seed, one.name, one.shape, one.stacked, dtype)
+        for one in signature.parameters.values()
+    }
+    return parameters | {
+        one.name: jnp.full(one.shape, one.initial, dtype) for one in signature.statistics.values()
+    }
+
+
+def _size(size: Any) -> int | str:
+    return size if isinstance(size, int) else str(size)

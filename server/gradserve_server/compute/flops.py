@@ -1,0 +1,58 @@
+"""Floating-point operations of a program, counted on its jaxpr.
+
+XLA's own count takes the body of a loop once; here a scan's counts as often as it turns. A product of [m, k] and [k, n]
+counts 2 m k n, and everything else one for each element that it makes.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+from jax.extend import core
+
+_FREE = frozenset(
+    "broadcast_in_dim reshape transpose squeeze expand_dims slice dynamic_slice dynamic_update_slice concatenate pad rev "
+    "gather convert_element_type bitcast_convert_type iota copy stop_gradient split select_n device_put "
+    "random_seed random_wrap random_unwrap random_fold_in".split()
+)
+
+
+def count(jaxpr: core.Jaxpr) -> int:
+    """Floating-point operations of `jaxpr`, those of loops and called functions included."""
+    return sum(_equation(equation) for equation in jaxpr.eqns)
+
+
+def _equation(equation: Any) -> int:
+    name = equation.primitive.name
+    parameters = equation.params
+    outputs = sum(math.prod(variable.aval.shape) for variable in equation.outvars)
+    if name == "dot_general":
+        contracted = parameters["dimension_numbers"][0][0]
+        left = equation.invars[0].aval.shape
+        return 2 * outputs * math.prod(left[axis] for axis in contracted)
+    if name == "conv_general_dilated":
+        kernel = equation.invars[1].aval.shape
+        features = parameters["dimension_numbers"].rhs_spec[0]
+        return 2 * outputs * math.prod(kernel) // kernel[features]
+    if name == "scan":
+        return int(parameters["length"]) * count(parameters["jaxpr"].jaxpr)
+    if name == "cond":
+        return max(count(branch.jaxpr) for branch in parameters["branches"])
+    inner = [value for value in jax.tree.leaves(parameters, is_leaf=_is_jaxpr) if _is_jaxpr(value)]
+    if inner:
+        return sum(count(getattr(value, "jaxpr", value)) for value in inner)
+    if name.startswith("reduce_window") or name.startswith("select_and_scatter"):
+        return outputs * math.prod(parameters.get("window_dimensions", ()))
+    if name.startswith(("reduce_", "scatter", "arg", "cumsum", "cumprod", "cummax")):
+        return sum(
+            math.prod(variable.aval.shape)
+            for variable in equation.invars
+            if hasattr(variable, "aval")
+        )
+    return 0 if name in _FREE else outputs
+
+
+def _is_jaxpr(value: Any) -> bool:
+    return isinstance(value, core.Jaxpr | core.ClosedJaxpr)

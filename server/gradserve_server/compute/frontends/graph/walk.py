@@ -1,0 +1,202 @@
+"""The walk over a graph: each node gets its inputs, its operation runs, its result gets its name."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from jax.errors import JAXTypeError
+
+from gradserve_server.common.errors import Problem, Reason, near
+from gradserve_server.compute.frontends.graph.call import Call, Value, form
+from gradserve_server.compute.frontends.graph.definition import Graph, Node
+from gradserve_server.compute.frontends.graph.scope import Scope
+from gradserve_server.compute.frontends.graph.table import OPERATIONS, Operation
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A value with a name, and whether it came with the batch as it is."""
+
+    value: Value
+    direct: bool
+
+
+def walk(graph: Graph, inputs: Mapping[str, Entry], scope: Scope) -> dict[str, Value]:
+    """Outputs of `graph` by name."""
+    entries = dict(inputs)
+    for node in graph.nodes:
+        arguments = [
+            _resolve(node, index, reference, entries, scope)
+            for index, reference in enumerate(node.inputs)
+        ]
+        try:
+            if node.body is not None:
+                outputs = _block(node, node.body, arguments, scope)
+                entries |= {
+                    f"{node.name}/{name}": Entry(value, False) for name, value in outputs.items()
+                }
+                entries[node.name] = Entry(next(iter(outputs.values())), False)
+            else:
+                operation = OPERATIONS[node.operation]
+                _check_count(node, operation, arguments)
+                call: Call[Any] = Call(
+                    node,
+                    node.attributes,
+                    tuple(entry.value for entry in arguments),
+                    tuple(entry.direct for entry in arguments),
+                    scope,
+                )
+                value = operation.function(call)
+                _check_size(node, value, scope)
+                entries[node.name] = Entry(value, operation.moves_only and arguments[0].direct)
+        except Problem as problem:
+            raise problem.at(node=node.path) from None
+        except (
+            TypeError,
+            ValueError,
+            ArithmeticError,
+            LookupError,
+            NotImplementedError,
+            JAXTypeError,
+        ) as error:
+            # What an operation did not foresee is still its caller's input: JAX says what does not fit.
+            raise Problem(
+                Reason.INVALID_NODE,
+                f"the operation '{node.operation}' does not take this ({_first_line(error)})",
+                field=node.field,
+                node=node.path,
+                given=", ".join(form(entry.value) for entry in arguments) or "no inputs",
+            ) from error
+    return {name: entries[name].value for name in graph.outputs}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).strip().splitlines()[0]
+
+
+def _resolve(
+    node: Node, index: int, reference: str, entries: Mapping[str, Entry], scope: Scope
+) -> Entry:
+    if reference in entries:
+        return entries[reference]
+    # A parameter of an earlier node, known under the path of that node's owner.
+    prefix = node.owner.rpartition("/")[0] if not node.shares else node.path.rpartition("/")[0]
+    path = f"{prefix}/{reference}" if prefix else reference
+    parameter = scope.find_parameter(path)
+    if parameter is not None:
+        return Entry(parameter.astype(scope.context.dtype), False)
+    raise Problem(
+        Reason.UNKNOWN_REFERENCE,
+        "it refers to what is not there",
+        field=f"{node.field.rpartition('.')[0]}.inputs[{index}]",
+        node=node.path,
+        given=repr(reference),
+        expected="an input, an earlier node, a parameter or an output of an earlier block",
+        hint=near(reference, entries),
+    )
+
+
+def _check_count(node: Node, operation: Operation, arguments: list[Entry]) -> None:
+    least, most = operation.inputs
+    if least <= len(arguments) and (most is None or len(arguments) <= most):
+        return
+    expected = (
+        str(least)
+        if most == least
+        else f"at least {least}"
+        if most is None
+        else f"{least} to {most}"
+    )
+    raise Problem(
+        Reason.INVALID_NODE,
+        "wrong number of inputs",
+        field=f"{node.field.rpartition('.')[0]}.inputs",
+        node=node.path,
+        given=str(len(arguments)),
+        expected=expected,
+    )
+
+
+def _check_size(node: Node, value: Value, scope: Scope) -> None:
+    if isinstance(value, float) or not all(isinstance(size, int) for size in value.shape):
+        return
+    elements = math.prod(value.shape)
+    if elements > scope.limits.elements:
+        raise Problem(
+            Reason.TOO_LARGE,
+            "the result is too large",
+            field=node.field,
+            node=node.path,
+            given=f"{form(value)}, {elements} elements",
+            expected=f"at most {scope.limits.elements}",
+        )
+
+
+def _block(node: Node, body: Graph, arguments: list[Entry], scope: Scope) -> dict[str, jax.Array]:
+    if len(arguments) != len(body.inputs):
+        raise Problem(
+            Reason.INVALID_NODE,
+            "wrong number of inputs",
+            field=f"{node.field.rpartition('.')[0]}.inputs",
+            node=node.path,
+            given=str(len(arguments)),
+            expected=f"{len(body.inputs)}, as the body has",
+        )
+    names = [one.name for one in body.inputs]
+    _check_declared(node, body, arguments)
+    bound = dict(zip(names, arguments, strict=True))
+    if not node.attributes.HasField("repeat"):
+        return _arrays(walk(body, bound, scope), scope)
+    if not names:
+        raise Problem(
+            Reason.INVALID_NODE,
+            "a repeated block needs an input to feed its result to",
+            field=node.field,
+        )
+
+    def turn(inner: Scope, carry: jax.Array) -> dict[str, jax.Array]:
+        return _arrays(walk(body, bound | {names[0]: Entry(carry, False)}, inner), inner)
+
+    return scope.repeat(node, arguments[0].value, turn)
+
+
+def _arrays(outputs: Mapping[str, Value], scope: Scope) -> dict[str, jax.Array]:
+    return {name: as_array(value, scope.context.dtype) for name, value in outputs.items()}
+
+
+def as_array(value: Value, dtype: Any) -> jax.Array:
+    """A value as an array; a bare number takes `dtype`."""
+    return jax.numpy.asarray(value, dtype) if isinstance(value, float) else value
+
+
+def _check_declared(node: Node, body: Graph, arguments: list[Entry]) -> None:
+    """Holds what a body declares of its inputs against what it gets; equal names have equal sizes."""
+    sizes: dict[str, Any] = {}
+    for one, entry in zip(body.inputs, arguments, strict=True):
+        if one.spec is None or isinstance(entry.value, float):
+            continue
+        array = entry.value
+        wanted_float = jax.numpy.issubdtype(one.spec.dtype, jax.numpy.floating)
+        same_type = (
+            jax.numpy.issubdtype(array.dtype, jax.numpy.floating)
+            if wanted_float
+            else str(array.dtype) == one.spec.dtype
+        )
+        fits = same_type and len(array.shape) == len(one.spec.shape)
+        fits = fits and all(
+            sizes.setdefault(wanted, size) == size if isinstance(wanted, str) else size == wanted
+            for size, wanted in zip(array.shape, one.spec.shape, strict=False)
+        )
+        if not fits:
+            raise Problem(
+                Reason.INVALID_NODE,
+                f"the body's input '{one.name}' is declared otherwise",
+                field=node.field,
+                node=node.path,
+                given=form(array),
+                expected=str(one.spec),
+            )

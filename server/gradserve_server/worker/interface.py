@@ -1,0 +1,110 @@
+"""The seam between front and worker: everything that the front asks of whatever computes.
+
+Two implementations: in this process (`worker.in_process`) and in a supervised one (`worker.supervisor`). Nothing above
+this interface knows which it has.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+
+import numpy as np
+
+from gradserve_server.common.specs import (
+    Description,
+    DescribeSpec,
+    NetworkSource,
+    Platform,
+    Program,
+    ProgramSpec,
+)
+
+
+class ProgramMissing(Exception):
+    """The worker does not hold the program (any more): prepare it again, then run again."""
+
+
+class WorkerDied(Exception):
+    """The worker died with this call in it. Computing is pure: the call can be made again."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Seeds:
+    """What is random in a run.
+
+    Attributes:
+        weights: draws the weights, where the program takes none.
+        random: draws dropout masks and the like.
+    """
+
+    weights: int = 0
+    random: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a run gave: arrays in the order of `Program.results`, valid until their block is closed."""
+
+    results: tuple[np.ndarray, ...]
+    execute_seconds: float
+
+
+class Block(abc.ABC):
+    """Memory for one run: room for its arguments, 64-byte aligned, and wherever the worker needs it for its results.
+
+    Attributes:
+        arguments: writable arrays in the order of `Program.arguments`; the caller fills them before the run.
+    """
+
+    arguments: tuple[np.ndarray, ...]
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Gives the memory back. Arrays of the block and of its run must not be touched afterwards."""
+
+    def __enter__(self) -> Block:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Worker(abc.ABC):
+    """Compiles and runs. Every method may be called from any thread, and blocks until done.
+
+    Every method may raise `Problem` (the request is at fault) and `WorkerDied`; `run` also `ProgramMissing`.
+    """
+
+    @abc.abstractmethod
+    def platform(self) -> Platform:
+        """What the worker computes on."""
+
+    @abc.abstractmethod
+    def prepare(self, spec: ProgramSpec) -> Program:
+        """Loads, checks, traces and compiles; the worker keeps the program under its key."""
+
+    @abc.abstractmethod
+    def allocate(self, program: Program) -> Block:
+        """Memory for one run of `program`."""
+
+    @abc.abstractmethod
+    def run(self, program: Program, block: Block, seeds: Seeds) -> Run:
+        """Runs `program` on the arguments in `block`."""
+
+    @abc.abstractmethod
+    def describe(self, spec: DescribeSpec) -> Description:
+        """What a network is, and what it costs; runs nothing."""
+
+    @abc.abstractmethod
+    def initialize(self, network: NetworkSource, seed: int) -> bytes:
+        """Fresh float32 weights and statistics, as a safetensors file."""
+
+    @property
+    @abc.abstractmethod
+    def ready(self) -> bool:
+        """Whether calls would be taken up at once."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Stops; calls under way end with `WorkerDied`."""
