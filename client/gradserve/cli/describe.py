@@ -26,13 +26,15 @@ def run(options: argparse.Namespace) -> int:
     ):
         description = client.describe(network, dimensions=dict(options.dimension), loss=loss)
     if options.json:
-        print(json.dumps(_facts(description), indent=2))
+        print(json.dumps(facts(description), indent=2))
     else:
-        _show(description, terminal.console())
+        show(description, terminal.console())
     return 0
 
 
-def _facts(description: gs.NetworkDescription) -> dict[str, Any]:
+def facts(description: gs.NetworkDescription) -> dict[str, Any]:
+    """The description as JSON takes it."""
+
     def forms(tensors: Sequence[gs.TensorInfo]) -> list[dict[str, Any]]:
         return [
             {"name": one.name, "data_type": str(one.dtype), "shape": list(one.shape)}
@@ -57,7 +59,8 @@ def _facts(description: gs.NetworkDescription) -> dict[str, Any]:
     }
 
 
-def _show(description: gs.NetworkDescription, to: Console) -> None:
+def show(description: gs.NetworkDescription, to: Console) -> None:
+    """Prints a table of tensors, then counts and cost."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
