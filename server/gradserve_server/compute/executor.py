@@ -130,9 +130,7 @@ class Executor:
         """What a network is, and with dimensions, what its gradients cost."""
         loaded = self._network(spec.network)
         dtype = program.computing_type(loaded, None)
-        if spec.dimensions or not any(
-            isinstance(size, str) for one in loaded.inputs for size in one.shape
-        ):
+        if spec.dimensions or not any(isinstance(size, str) for one in loaded.inputs for size in one.shape):
             inputs = loaded.bound_inputs(spec.dimensions)
             for name, size in spec.dimensions.items():
                 if size < 1:
@@ -154,12 +152,8 @@ class Executor:
                 SymbolicSpec(path, str(form.dtype), tuple(_size(size) for size in form.shape))
                 for path, form in ((path, signature.outputs[path]) for path in loaded.outputs)
             ),
-            parameters=tuple(
-                ArraySpec(one.name, name, one.shape) for one in signature.parameters.values()
-            ),
-            statistics=tuple(
-                ArraySpec(one.name, name, one.shape) for one in signature.statistics.values()
-            ),
+            parameters=tuple(ArraySpec(one.name, name, one.shape) for one in signature.parameters.values()),
+            statistics=tuple(ArraySpec(one.name, name, one.shape) for one in signature.statistics.values()),
             flops=cost[0] if cost else None,
             memory=(MemoryPlan("off", cost[1]),) if cost else (),
         )
@@ -173,19 +167,13 @@ class Executor:
         signature: Signature,
     ) -> tuple[int, int]:
         """FLOPs and peak bytes of one computation of gradients."""
-        loss = (
-            load_loss(spec.loss, self._limits)
-            if spec.loss
-            else losses.sum_of_outputs(network.outputs)
-        )
+        loss = load_loss(spec.loss, self._limits) if spec.loss else losses.sum_of_outputs(network.outputs)
         batch = dict(inputs) | dict(loss.target_forms(signature.outputs))
         asked = ProgramSpec(
             kind="gradients",
             network=spec.network,
             loss=spec.loss,
-            batch=tuple(
-                ArraySpec(name, str(form.dtype), form.shape) for name, form in sorted(batch.items())
-            ),
+            batch=tuple(ArraySpec(name, str(form.dtype), form.shape) for name, form in sorted(batch.items())),
             weights=program.all_weights(signature, dtype),
             selection=spec.selection,
             # Training is the costlier one of both, where it matters at all.
@@ -227,27 +215,19 @@ class Executor:
 
         def function(*arrays: jax.Array) -> list[jax.Array]:
             weights = dict(zip(names, arrays, strict=False))
-            batch = {
-                one.name: value
-                for one, value in zip(spec.batch, arrays[len(names) : -1], strict=True)
-            }
+            batch = {one.name: value for one, value in zip(spec.batch, arrays[len(names) : -1], strict=True)}
             results = computation(found.traced, weights, batch, arrays[-1])
             # Last, so that the executor can take them off: they are not part of the answer.
             checks = results.pop("checks", {})
             found.results = program.result_specs(results)  # type: ignore[arg-type]
             return [value for group in (*results.values(), checks) for value in group.values()]
 
-        forms = [
-            jax.ShapeDtypeStruct(one.shape, one.dtype)
-            for one in (*computation.weights, *spec.batch)
-        ]
+        forms = [jax.ShapeDtypeStruct(one.shape, one.dtype) for one in (*computation.weights, *spec.batch)]
         try:
             traced = jax.jit(function).trace(*forms, jax.ShapeDtypeStruct((), jnp.int64))
             return traced, traced.lower(), found
         except RecursionError:
-            raise Problem(
-                Reason.TOO_DEEP, "the network is too deep to trace", field="network"
-            ) from None
+            raise Problem(Reason.TOO_DEEP, "the network is too deep to trace", field="network") from None
 
     def _check_memory(self, arrays: Sequence[ArraySpec]) -> None:
         needed = sum(one.nbytes for one in arrays)
@@ -318,9 +298,7 @@ def _draw(signature: Signature, dtype: Any, seed: int) -> dict[str, jax.Array]:
         one.name: one.initializer.draw(seed, one.name, one.shape, one.stacked, dtype)
         for one in signature.parameters.values()
     }
-    return parameters | {
-        one.name: jnp.full(one.shape, one.initial, dtype) for one in signature.statistics.values()
-    }
+    return parameters | {one.name: jnp.full(one.shape, one.initial, dtype) for one in signature.statistics.values()}
 
 
 def _size(size: Any) -> int | str:

@@ -46,11 +46,7 @@ def _equation(equation: Any) -> int:
     if name.startswith("reduce_window") or name.startswith("select_and_scatter"):
         return outputs * math.prod(parameters.get("window_dimensions", ()))
     if name.startswith(("reduce_", "scatter", "arg", "cumsum", "cumprod", "cummax")):
-        return sum(
-            math.prod(variable.aval.shape)
-            for variable in equation.invars
-            if hasattr(variable, "aval")
-        )
+        return sum(math.prod(variable.aval.shape) for variable in equation.invars if hasattr(variable, "aval"))
     return 0 if name in _FREE else outputs
 
 

@@ -30,9 +30,7 @@ class Initializer:
     input_axis: int | tuple[int, ...] = -2
     output_axis: int | tuple[int, ...] = -1
 
-    def draw(
-        self, seed: int, name: str, shape: tuple[int, ...], stacked: int, dtype: Any
-    ) -> jax.Array:
+    def draw(self, seed: int, name: str, shape: tuple[int, ...], stacked: int, dtype: Any) -> jax.Array:
         """A fresh parameter of this name and shape; its first `stacked` axes count independent layers."""
         key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
         match self.kind:

@@ -93,21 +93,13 @@ class Network(abc.ABC):
         """Runs the network abstractly on inputs of this form (concrete or symbolic) and tells what it found."""
 
     @abc.abstractmethod
-    def apply(
-        self, parameters: Arrays, statistics: Arrays, inputs: Arrays, context: Context
-    ) -> dict[str, jax.Array]:
+    def apply(self, parameters: Arrays, statistics: Arrays, inputs: Arrays, context: Context) -> dict[str, jax.Array]:
         """Outputs by name; pure but for what it leaves in `context`."""
 
     def symbolic_inputs(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Inputs with their named dimensions as symbols that JAX can reckon with."""
-        names = sorted(
-            {size for spec in self.inputs for size in spec.shape if isinstance(size, str)}
-        )
-        symbols = (
-            dict(zip(names, jax.export.symbolic_shape(", ".join(names)), strict=True))
-            if names
-            else {}
-        )
+        names = sorted({size for spec in self.inputs for size in spec.shape if isinstance(size, str)})
+        symbols = dict(zip(names, jax.export.symbolic_shape(", ".join(names)), strict=True)) if names else {}
         return {
             spec.name: jax.ShapeDtypeStruct(
                 tuple(symbols[size] if isinstance(size, str) else size for size in spec.shape),
@@ -116,9 +108,7 @@ class Network(abc.ABC):
             for spec in self.inputs
         }
 
-    def bound_inputs(
-        self, dimensions: Mapping[str, int], field: str = "dimensions"
-    ) -> dict[str, jax.ShapeDtypeStruct]:
+    def bound_inputs(self, dimensions: Mapping[str, int], field: str = "dimensions") -> dict[str, jax.ShapeDtypeStruct]:
         """Inputs with each named dimension at the size that `dimensions` gives it."""
         needed = {size for spec in self.inputs for size in spec.shape if isinstance(size, str)}
         for name in dimensions:
@@ -147,9 +137,7 @@ class Network(abc.ABC):
         }
 
 
-def bind(
-    specs: tuple[SymbolicSpec, ...], given: Mapping[str, jax.ShapeDtypeStruct]
-) -> dict[str, int]:
+def bind(specs: tuple[SymbolicSpec, ...], given: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, int]:
     """Sizes of the named dimensions of `specs`, from the tensors given.
 
     Raises:

@@ -48,9 +48,7 @@ class Computation:
     weights: tuple[ArraySpec, ...]
     selected: tuple[str, ...]
 
-    def __call__(
-        self, traced: Traced, weights: Arrays, batch: Arrays, seed: jax.Array
-    ) -> dict[str, Arrays]:
+    def __call__(self, traced: Traced, weights: Arrays, batch: Arrays, seed: jax.Array) -> dict[str, Arrays]:
         """Results by group and name. Fills `traced` in passing."""
         parameters = {name: weights[name].astype(self.dtype) for name in self.signature.parameters}
         statistics = {name: weights[name] for name in self.signature.statistics}
@@ -69,9 +67,7 @@ class Computation:
         left: list[Context] = []
 
         def objective(chosen: Arrays, inputs: Arrays) -> tuple[jax.Array, Any]:
-            outputs, value, context = self._forward(
-                parameters | chosen, statistics, batch | inputs, seed
-            )
+            outputs, value, context = self._forward(parameters | chosen, statistics, batch | inputs, seed)
             assert value is not None
             left[:] = [context]
             failed = [check.failed for check in context.checks]
@@ -85,18 +81,15 @@ class Computation:
 
         chosen = {name: parameters[name] for name in self.selected}
         inputs = {name: batch[name].astype(self.dtype) for name in self.spec.selection.inputs}
-        (loss, aux), (gradients, input_gradients) = jax.value_and_grad(
-            objective, argnums=(0, 1), has_aux=True
-        )(chosen, inputs)
+        (loss, aux), (gradients, input_gradients) = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)(
+            chosen, inputs
+        )
         outputs, weight_sum, terms, updated, failed = aux
         # What tracing left in the context belongs to the inner trace; the values come out through `aux`.
         context = dataclasses.replace(
             left[0],
             updated_statistics=updated,
-            checks=[
-                Check(value, check.problem)
-                for value, check in zip(failed, left[0].checks, strict=True)
-            ],
+            checks=[Check(value, check.problem) for value, check in zip(failed, left[0].checks, strict=True)],
         )
         norms = {name: norm(gradients[name]) for name in self.selected}
         global_norm = norm(jnp.stack(list(norms.values()))) if norms else jnp.zeros((), jnp.float64)
@@ -108,9 +101,7 @@ class Computation:
             # A norm that is not finite leaves the gradients as they are: `finite` says so.
             factor = jnp.where(global_norm > clip, clip / global_norm, 1.0)
             factor = jnp.where(jnp.isfinite(global_norm), factor, 1.0)
-            gradients = {
-                name: (value * factor.astype(value.dtype)) for name, value in gradients.items()
-            }
+            gradients = {name: (value * factor.astype(value.dtype)) for name, value in gradients.items()}
         numbers = _loss_numbers(LossValue(loss, weight_sum, terms)) | {
             "global_norm": global_norm,
             "finite": finite,
@@ -120,12 +111,9 @@ class Computation:
         if not self.spec.selection.summary_only:
             sent = {one.name: one.dtype for one in (*self.weights, *self.spec.batch)}
             wire = self.spec.selection.dtype
-            results["gradient"] = {
-                name: gradients[name].astype(wire or sent[name]) for name in self.selected
-            }
+            results["gradient"] = {name: gradients[name].astype(wire or sent[name]) for name in self.selected}
             results["input_gradient"] = {
-                name: input_gradients[name].astype(wire or sent[name])
-                for name in self.spec.selection.inputs
+                name: input_gradients[name].astype(wire or sent[name]) for name in self.spec.selection.inputs
             }
         results["updated_statistic"] = {
             name: value.astype(self.dtype) for name, value in context.updated_statistics.items()
@@ -137,13 +125,9 @@ class Computation:
     ) -> tuple[Arrays, LossValue | None, Context]:
         shared = set(self.spec.shared)
         weights_names = self.loss.weights_names if self.loss else ()
-        present = _present(
-            batch, [name for name in weights_names if name in batch and name not in shared]
-        )
+        present = _present(batch, [name for name in weights_names if name in batch and name not in shared])
         if present is not None:
-            batch = _without_absent_rows(
-                batch, present, shared | set(weights_names), keep_finite=self.keeps_rows
-            )
+            batch = _without_absent_rows(batch, present, shared | set(weights_names), keep_finite=self.keeps_rows)
         context = Context(
             dtype=self.dtype,
             training=self.spec.mode is Mode.TRAINING,
@@ -174,9 +158,7 @@ class Computation:
         wanted = self.spec.outputs or (self.network.outputs if self.spec.kind == "forward" else ())
         results: dict[str, Arrays] = {"output": {name: outputs[name] for name in wanted}}
         if numbers:
-            vector = jnp.stack(
-                [jnp.asarray(value, jnp.float64).reshape(()) for value in numbers.values()]
-            )
+            vector = jnp.stack([jnp.asarray(value, jnp.float64).reshape(()) for value in numbers.values()])
             results["numbers"] = {"numbers": vector}
         if context.checks:
             results["checks"] = {"checks": jnp.stack([check.failed for check in context.checks])}
@@ -212,9 +194,7 @@ def _present(batch: Arrays, names: list[str]) -> jax.Array | None:
     return present
 
 
-def _without_absent_rows(
-    batch: Arrays, present: jax.Array, keep: set[str], *, keep_finite: bool
-) -> Arrays:
+def _without_absent_rows(batch: Arrays, present: jax.Array, keep: set[str], *, keep_finite: bool) -> Arrays:
     """`batch` with each example of weight 0 replaced by one that counts.
 
     Its gradient is multiplied by 0, and 0 times what is not finite would be NaN: a real row is safe.

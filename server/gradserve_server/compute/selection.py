@@ -28,14 +28,10 @@ def choose(names: Iterable[str], patterns: Sequence[str], field: str) -> tuple[s
         if not fitting:
             raise Problem(
                 Reason.INVALID_PATTERN,
-                "the pattern takes away nothing that was chosen before it"
-                if exclude
-                else "the pattern fits nothing",
+                "the pattern takes away nothing that was chosen before it" if exclude else "the pattern fits nothing",
                 field=f"{field}[{index}]",
                 given=repr(pattern),
-                hint="Begin with '*' to choose all."
-                if exclude and not chosen
-                else near(body, known),
+                hint="Begin with '*' to choose all." if exclude and not chosen else near(body, known),
             )
         chosen = chosen - fitting if exclude else chosen | fitting
     return tuple(name for name in known if name in chosen)

@@ -64,9 +64,7 @@ class Call(Generic[Attributes]):
         """An input that must be of floating-point type."""
         array = self.array(index)
         if not jnp.issubdtype(array.dtype, jnp.floating):
-            raise self.refuse_input(
-                index, "it takes floating-point numbers", "Put a `cast` before it.", "float32[...]"
-            )
+            raise self.refuse_input(index, "it takes floating-point numbers", "Put a `cast` before it.", "float32[...]")
         return array
 
     def integer(self, index: int = 0) -> jax.Array:
@@ -117,9 +115,7 @@ class Call(Generic[Attributes]):
     def axis(self, axis: int, rank: int, field: str) -> int:
         """`axis` counted from the front, refused where there is no such axis."""
         if not -rank <= axis < rank:
-            raise self.refuse(
-                field, "there is no such axis", given=str(axis), expected=f"{-rank} to {rank - 1}"
-            )
+            raise self.refuse(field, "there is no such axis", given=str(axis), expected=f"{-rank} to {rank - 1}")
         return axis % rank
 
     def positive(self, field: str) -> int:
@@ -152,9 +148,7 @@ class Call(Generic[Attributes]):
             self.scope.context.checks.append(Check(failed, problem))
         return jnp.clip(indices, 0, size - 1)
 
-    def refuse(
-        self, field: str, message: str, *, given: str = "", expected: str = "", hint: str = ""
-    ) -> Problem:
+    def refuse(self, field: str, message: str, *, given: str = "", expected: str = "", hint: str = "") -> Problem:
         """A problem with an attribute."""
         place = f"{self.node.field}.{field}" if field else self.node.field
         return Problem(
@@ -194,13 +188,9 @@ class Call(Generic[Attributes]):
             scaling = chosen.variance_scaling
             scale = scaling.scale if scaling.HasField("scale") else 1.0
             if not (math.isfinite(scale) and scale > 0):
-                raise self.refuse(
-                    "kernel_initializer", "not a scale", given=str(scale), expected="more than 0"
-                )
+                raise self.refuse("kernel_initializer", "not a scale", given=str(scale), expected="more than 0")
             modes = network_pb2.VarianceScaling
-            fan = {modes.MODE_FAN_OUT: "fan_out", modes.MODE_FAN_AVERAGE: "fan_avg"}.get(
-                scaling.mode, "fan_in"
-            )
+            fan = {modes.MODE_FAN_OUT: "fan_out", modes.MODE_FAN_AVERAGE: "fan_avg"}.get(scaling.mode, "fan_in")
             return dataclasses.replace(
                 default,
                 kind="variance_scaling",
@@ -231,22 +221,16 @@ def promote(call: Call[Any], values: Sequence[Value]) -> list[jax.Array]:
     for array in arrays[1:]:
         dtype = jnp.promote_types(dtype, array.dtype)
     numbers = [value for value in values if isinstance(value, float)]
-    if not jnp.issubdtype(dtype, jnp.floating) and any(
-        not number.is_integer() for number in numbers
-    ):
+    if not jnp.issubdtype(dtype, jnp.floating) and any(not number.is_integer() for number in numbers):
         dtype = call.dtype
     if jnp.issubdtype(dtype, jnp.integer):
         bounds = np.iinfo(dtype)
         for number in numbers:
             if not bounds.min <= number <= bounds.max:
-                raise call.refuse(
-                    "", "a number does not fit the integers", given=str(number), expected=str(dtype)
-                )
+                raise call.refuse("", "a number does not fit the integers", given=str(number), expected=str(dtype))
     return [
         jnp.asarray(
-            int(value)
-            if isinstance(value, float) and jnp.issubdtype(dtype, jnp.integer)
-            else value,
+            int(value) if isinstance(value, float) and jnp.issubdtype(dtype, jnp.integer) else value,
             dtype,
         )
         for value in values

@@ -14,6 +14,7 @@ from gradserve_server.common.specs import Limits, SymbolicSpec
 from gradserve_server.common.unknown_fields import refuse_unknown
 
 NODE_NAME = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
+INPUT_PATH = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*", re.ASCII)
 DIMENSION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
@@ -67,9 +68,7 @@ def parse(content: bytes, field: str) -> network_pb2.Graph:
     try:
         message = network_pb2.Graph.FromString(content)
     except DecodeError as error:
-        raise Problem(
-            Reason.MALFORMED_NETWORK, f"not a serialized Graph ({error})", field=field
-        ) from None
+        raise Problem(Reason.MALFORMED_NETWORK, f"not a serialized Graph ({error})", field=field) from None
     refuse_unknown(message, field)
     return message
 
@@ -81,6 +80,7 @@ def read(
     *,
     inputs_inferred: bool = False,
     operations: frozenset[str],
+    paths_as_inputs: bool = False,
 ) -> Graph:
     """The definition in `message`.
 
@@ -90,14 +90,16 @@ def read(
         limits: bounds on nodes and nesting.
         inputs_inferred: whether inputs may leave out their type and shape (bodies of blocks, custom losses).
         operations: operations that there are.
+        paths_as_inputs: whether inputs may be named as parameters are, ``<node>/<parameter>`` (custom losses).
     """
-    reader = _Reader(limits, operations)
+    reader = _Reader(limits, operations, INPUT_PATH if paths_as_inputs else NODE_NAME)
     return reader.graph(message, field, "", "", depth=0, inputs_inferred=inputs_inferred)
 
 
 class _Reader:
-    def __init__(self, limits: Limits, operations: frozenset[str]) -> None:
+    def __init__(self, limits: Limits, operations: frozenset[str], input_name: re.Pattern[str]) -> None:
         self.limits = limits
+        self.input_name = input_name
         self.operations = operations
         self.nodes = 0
 
@@ -131,12 +133,9 @@ class _Reader:
                 hint="Write what repeats as a block with `repeat`.",
             )
         if not message.nodes:
-            raise Problem(
-                Reason.INVALID_NETWORK, "a graph needs at least one node", field=f"{field}.nodes"
-            )
+            raise Problem(Reason.INVALID_NETWORK, "a graph needs at least one node", field=f"{field}.nodes")
         inputs = [
-            self.input(one, f"{field}.inputs[{index}]", inputs_inferred)
-            for index, one in enumerate(message.inputs)
+            self.input(one, f"{field}.inputs[{index}]", inputs_inferred) for index, one in enumerate(message.inputs)
         ]
         seen: dict[str, Node | None] = {}
         for index, one in enumerate(inputs):
@@ -164,13 +163,11 @@ class _Reader:
         return Graph(tuple(inputs), tuple(nodes), outputs, field)
 
     def input(self, message: tensor_pb2.TensorSpec, field: str, inferred: bool) -> Input:
-        check_name(message.name, f"{field}.name")
+        check_name(message.name, f"{field}.name", self.input_name)
         if message.data_type == tensor_pb2.DATA_TYPE_UNSPECIFIED:
             if inferred and not message.shape:
                 return Input(message.name, None)
-            raise Problem(
-                Reason.MISSING_FIELD, "an input needs an element type", field=f"{field}.data_type"
-            )
+            raise Problem(Reason.MISSING_FIELD, "an input needs an element type", field=f"{field}.data_type")
         shape: list[int | str] = []
         if len(message.shape) > self.limits.axes:
             raise Problem(
@@ -204,9 +201,7 @@ class _Reader:
                         expected="a letter or _, then letters, digits and _",
                     )
                 case _:
-                    raise Problem(
-                        Reason.MISSING_FIELD, "an axis needs a size or a name", field=place
-                    )
+                    raise Problem(Reason.MISSING_FIELD, "an axis needs a size or a name", field=place)
         name = tensor_pb2.DataType.Name(message.data_type).removeprefix("DATA_TYPE_").lower()
         return Input(message.name, SymbolicSpec(message.name, name, tuple(shape)))
 
@@ -225,7 +220,7 @@ class _Reader:
         if message.name in seen:
             raise _duplicate(message.name, f"{field}.name")
         for index, reference in enumerate(message.inputs):
-            if reference.split("/", 1)[0] not in seen:
+            if reference not in seen and reference.split("/", 1)[0] not in seen:
                 raise _unknown_reference(reference, f"{field}.inputs[{index}]", path, seen, graph)
         operation = message.WhichOneof("operation") or ""
         attributes: Message = getattr(message, operation) if operation else message
@@ -247,9 +242,7 @@ class _Reader:
                     expected=shared.operation,
                 )
         if not operation:
-            raise Problem(
-                Reason.UNKNOWN_OPERATION, "the node has no operation", field=field, node=path
-            )
+            raise Problem(Reason.UNKNOWN_OPERATION, "the node has no operation", field=field, node=path)
         if operation not in self.operations and operation != "block":
             raise Problem(
                 Reason.UNSUPPORTED_OPERATION,
@@ -294,14 +287,12 @@ class _Reader:
                 expected=f"1 to {self.limits.repeat}",
             )
         if not attributes.HasField("body"):
-            raise Problem(
-                Reason.MISSING_FIELD, "a block needs a body", field=f"{field}.body", node=path
-            )
+            raise Problem(Reason.MISSING_FIELD, "a block needs a body", field=f"{field}.body", node=path)
 
 
-def check_name(name: str, field: str) -> None:
+def check_name(name: str, field: str, pattern: re.Pattern[str] = NODE_NAME) -> None:
     """Refuses a name that is empty or could be mistaken for a path."""
-    if not NODE_NAME.fullmatch(name):
+    if not pattern.fullmatch(name):
         raise Problem(
             Reason.INVALID_VALUE,
             "not a name",
@@ -312,9 +303,7 @@ def check_name(name: str, field: str) -> None:
 
 
 def _duplicate(name: str, field: str) -> Problem:
-    return Problem(
-        Reason.DUPLICATE_NAME, "the name is taken in this graph", field=field, given=repr(name)
-    )
+    return Problem(Reason.DUPLICATE_NAME, "the name is taken in this graph", field=field, given=repr(name))
 
 
 def _unknown_reference(

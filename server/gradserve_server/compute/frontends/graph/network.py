@@ -24,9 +24,7 @@ def load_network(content: bytes, limits: Limits, field: str = "network.graph") -
     Raises:
         Problem: the bytes are no graph, or the graph does not hold together.
     """
-    return GraphNetwork(
-        read(parse(content, field), field, limits, operations=operations.NAMES), limits
-    )
+    return GraphNetwork(read(parse(content, field), field, limits, operations=operations.NAMES), limits)
 
 
 @final
@@ -36,9 +34,7 @@ class GraphNetwork(Network):
     def __init__(self, graph: Graph, limits: Limits) -> None:
         self.graph = graph
         self.limits = limits
-        self.inputs: tuple[SymbolicSpec, ...] = tuple(
-            one.spec for one in graph.inputs if one.spec is not None
-        )
+        self.inputs: tuple[SymbolicSpec, ...] = tuple(one.spec for one in graph.inputs if one.spec is not None)
         self.outputs = graph.outputs
 
     def signature(self, inputs: Mapping[str, jax.ShapeDtypeStruct], dtype: Any) -> Signature:
@@ -49,10 +45,7 @@ class GraphNetwork(Network):
 
         for spec in self.inputs:
             shape = inputs[spec.name].shape
-            if (
-                all(isinstance(size, int) for size in shape)
-                and math.prod(shape) > self.limits.elements
-            ):
+            if all(isinstance(size, int) for size in shape) and math.prod(shape) > self.limits.elements:
                 raise Problem(
                     Reason.TOO_LARGE,
                     "the input is too large",
@@ -62,19 +55,13 @@ class GraphNetwork(Network):
         outputs = jax.eval_shape(declare, dict(inputs))
         return Signature(scope.parameters, scope.statistics, outputs, scope.mode_path)
 
-    def apply(
-        self, parameters: Arrays, statistics: Arrays, inputs: Arrays, context: Context
-    ) -> dict[str, jax.Array]:
+    def apply(self, parameters: Arrays, statistics: Arrays, inputs: Arrays, context: Context) -> dict[str, jax.Array]:
         scope = Applying(context, self.limits, parameters, statistics)
         outputs = self._walk(inputs, scope)
-        context.updated_statistics |= {
-            path: scope.statistics[path] for path in sorted(scope.updated)
-        }
+        context.updated_statistics |= {path: scope.statistics[path] for path in sorted(scope.updated)}
         return outputs
 
-    def _walk(
-        self, inputs: Mapping[str, jax.Array], scope: Applying | Declaring
-    ) -> dict[str, jax.Array]:
+    def _walk(self, inputs: Mapping[str, jax.Array], scope: Applying | Declaring) -> dict[str, jax.Array]:
         dtype = scope.context.dtype
         entries = {}
         for spec in self.inputs:
@@ -82,6 +69,4 @@ class GraphNetwork(Network):
             if jnp.issubdtype(value.dtype, jnp.floating):
                 value = value.astype(dtype)
             entries[spec.name] = Entry(value, True)
-        return {
-            name: as_array(value, dtype) for name, value in walk(self.graph, entries, scope).items()
-        }
+        return {name: as_array(value, dtype) for name, value in walk(self.graph, entries, scope).items()}

@@ -28,9 +28,7 @@ class Scope(abc.ABC):
     limits: Limits
 
     @abc.abstractmethod
-    def parameter(
-        self, node: Node, path: str, shape: tuple[int, ...], initializer: Initializer
-    ) -> jax.Array:
+    def parameter(self, node: Node, path: str, shape: tuple[int, ...], initializer: Initializer) -> jax.Array:
         """The parameter of this path."""
 
     @abc.abstractmethod
@@ -76,9 +74,7 @@ class Declaring(Scope):
         self.statistics: dict[str, StatisticSpec] = {}
         self.mode_path = ""
 
-    def parameter(
-        self, node: Node, path: str, shape: tuple[int, ...], initializer: Initializer
-    ) -> jax.Array:
+    def parameter(self, node: Node, path: str, shape: tuple[int, ...], initializer: Initializer) -> jax.Array:
         known = self.parameters.get(path)
         if known is None:
             if node.shares:
@@ -126,16 +122,12 @@ class Declaring(Scope):
         if node.shares:
             # The owner's parameters are known here with their turns; inside, one turn of them is.
             inner.parameters = {
-                path: dataclasses.replace(
-                    spec, shape=spec.shape if block.share_parameters else spec.shape[1:]
-                )
+                path: dataclasses.replace(spec, shape=spec.shape if block.share_parameters else spec.shape[1:])
                 for path, spec in self.parameters.items()
                 if path.startswith(f"{node.owner}/")
             }
             inner.statistics = {
-                path: dataclasses.replace(
-                    spec, shape=spec.shape if block.share_parameters else spec.shape[1:]
-                )
+                path: dataclasses.replace(spec, shape=spec.shape if block.share_parameters else spec.shape[1:])
                 for path, spec in self.statistics.items()
                 if path.startswith(f"{node.owner}/")
             }
@@ -195,11 +187,7 @@ class Declaring(Scope):
             )
 
     def _not_shared(self, node: Node, path: str) -> Problem:
-        own = [
-            name
-            for name in self.parameters
-            if name.startswith(f"{node.owner}/") or name == node.owner
-        ]
+        own = [name for name in self.parameters if name.startswith(f"{node.owner}/") or name == node.owner]
         return Problem(
             Reason.INVALID_NODE,
             f"it shares the parameters of '{node.owner}', which has no '{path}'",
@@ -226,9 +214,7 @@ class Applying(Scope):
         self.statistics = dict(statistics)
         self.updated: set[str] = set()
 
-    def parameter(
-        self, node: Node, path: str, shape: tuple[int, ...], initializer: Initializer
-    ) -> jax.Array:
+    def parameter(self, node: Node, path: str, shape: tuple[int, ...], initializer: Initializer) -> jax.Array:
         return self.parameters[path]
 
     def find_parameter(self, path: str) -> jax.Array | None:
@@ -253,12 +239,8 @@ class Applying(Scope):
         block = node.attributes
         shared = block.share_parameters
         inside = f"{node.owner}/"
-        parameters = {
-            path: value for path, value in self.parameters.items() if path.startswith(inside)
-        }
-        statistics = {
-            path: value for path, value in self.statistics.items() if path.startswith(inside)
-        }
+        parameters = {path: value for path, value in self.parameters.items() if path.startswith(inside)}
+        statistics = {path: value for path, value in self.statistics.items() if path.startswith(inside)}
         base = self.context.key
         problems: list[Problem] = []
         updated: set[str] = set()
@@ -298,9 +280,7 @@ class Applying(Scope):
             {} if shared else parameters,
             {} if shared else statistics,
         )
-        (result, running), (stacks, left, failed) = jax.lax.scan(
-            turn, (initial, statistics if shared else {}), layers
-        )
+        (result, running), (stacks, left, failed) = jax.lax.scan(turn, (initial, statistics if shared else {}), layers)
         self.statistics.update(running if shared else left)
         self.updated |= updated
         for index, problem in enumerate(problems):

@@ -20,16 +20,12 @@ def read_tensor(message: tensor_pb2.Tensor, field: str, limits: Limits) -> np.nd
         Problem: type, shape and bytes do not agree.
     """
     if message.data_type == tensor_pb2.DATA_TYPE_UNSPECIFIED:
-        raise Problem(
-            Reason.INVALID_TENSOR, "the element type is not set", field=f"{field}.data_type"
-        )
+        raise Problem(Reason.INVALID_TENSOR, "the element type is not set", field=f"{field}.data_type")
     name = tensor_pb2.DataType.Name(message.data_type).removeprefix("DATA_TYPE_").lower()
     dtype: Any = np.dtype(ml_dtypes.bfloat16) if name == "bfloat16" else np.dtype(name)
     shape = tuple(message.shape)
     if any(size < 0 for size in shape) or len(shape) > limits.axes:
-        raise Problem(
-            Reason.INVALID_TENSOR, "not a shape", field=f"{field}.shape", given=str(shape)
-        )
+        raise Problem(Reason.INVALID_TENSOR, "not a shape", field=f"{field}.shape", given=str(shape))
     elements = math.prod(shape)
     content = message.WhichOneof("content")
     if content == "data":

@@ -29,16 +29,11 @@ def walk(graph: Graph, inputs: Mapping[str, Entry], scope: Scope) -> dict[str, V
     """Outputs of `graph` by name."""
     entries = dict(inputs)
     for node in graph.nodes:
-        arguments = [
-            _resolve(node, index, reference, entries, scope)
-            for index, reference in enumerate(node.inputs)
-        ]
+        arguments = [_resolve(node, index, reference, entries, scope) for index, reference in enumerate(node.inputs)]
         try:
             if node.body is not None:
                 outputs = _block(node, node.body, arguments, scope)
-                entries |= {
-                    f"{node.name}/{name}": Entry(value, False) for name, value in outputs.items()
-                }
+                entries |= {f"{node.name}/{name}": Entry(value, False) for name, value in outputs.items()}
                 entries[node.name] = Entry(next(iter(outputs.values())), False)
             else:
                 operation = OPERATIONS[node.operation]
@@ -78,9 +73,7 @@ def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).strip().splitlines()[0]
 
 
-def _resolve(
-    node: Node, index: int, reference: str, entries: Mapping[str, Entry], scope: Scope
-) -> Entry:
+def _resolve(node: Node, index: int, reference: str, entries: Mapping[str, Entry], scope: Scope) -> Entry:
     if reference in entries:
         return entries[reference]
     # A parameter of an earlier node, known under the path of that node's owner.
@@ -104,13 +97,7 @@ def _check_count(node: Node, operation: Operation, arguments: list[Entry]) -> No
     least, most = operation.inputs
     if least <= len(arguments) and (most is None or len(arguments) <= most):
         return
-    expected = (
-        str(least)
-        if most == least
-        else f"at least {least}"
-        if most is None
-        else f"{least} to {most}"
-    )
+    expected = str(least) if most == least else f"at least {least}" if most is None else f"{least} to {most}"
     raise Problem(
         Reason.INVALID_NODE,
         "wrong number of inputs",

@@ -33,9 +33,7 @@ def arithmetic(call: Call[network_pb2.Arithmetic]) -> Value:
     """The function that the node names."""
     function = call.attributes.function
     if function == _Function.FUNCTION_UNSPECIFIED:
-        raise Problem(
-            Reason.MISSING_FIELD, "the function is not set", field=f"{call.node.field}.function"
-        )
+        raise Problem(Reason.MISSING_FIELD, "the function is not set", field=f"{call.node.field}.function")
     arrays = promote(call, call.inputs)
     if arrays[0].dtype == jnp.bool_:
         raise call.refuse_input(0, "it takes numbers, not booleans", "Put a `cast` before it.")

@@ -65,22 +65,14 @@ def elementwise(call: Call[network_pb2.Elementwise]) -> Value:
     if function in _WITH_ALPHA:
         alpha = call.finite("alpha", _WITH_ALPHA[function])
         x = call.floating()
-        return (
-            jax.nn.leaky_relu(x, alpha)
-            if function == _Function.FUNCTION_LEAKY_RELU
-            else jax.nn.elu(x, alpha)
-        )
+        return jax.nn.leaky_relu(x, alpha) if function == _Function.FUNCTION_LEAKY_RELU else jax.nn.elu(x, alpha)
     if function in _WITH_AXIS:
         x = call.floating()
-        axis = call.axis(
-            call.attributes.axis if call.attributes.HasField("axis") else -1, x.ndim, "axis"
-        )
+        axis = call.axis(call.attributes.axis if call.attributes.HasField("axis") else -1, x.ndim, "axis")
         return _WITH_AXIS[function](x, axis=axis)
     if function == _Function.FUNCTION_NOT:
         x = call.array()
         if x.dtype != jnp.bool_:
             raise call.refuse_input(0, "it takes booleans", expected="bool[...]")
         return jnp.logical_not(x)
-    raise Problem(
-        Reason.MISSING_FIELD, "the function is not set", field=f"{call.node.field}.function"
-    )
+    raise Problem(Reason.MISSING_FIELD, "the function is not set", field=f"{call.node.field}.function")

@@ -18,9 +18,7 @@ def dense(call: Call[network_pb2.Dense]) -> Value:
     if x.ndim < 1:
         raise call.refuse_input(0, "it needs at least one axis")
     units = call.positive("units")
-    kernel = call.parameter(
-        "kernel", (x.shape[-1], units), LECUN_NORMAL, call.attributes.kernel_initializer
-    )
+    kernel = call.parameter("kernel", (x.shape[-1], units), LECUN_NORMAL, call.attributes.kernel_initializer)
     y = jax.lax.dot_general(x, kernel, (((x.ndim - 1,), (0,)), ((), ())))
     if call.attributes.without_bias:
         return y

@@ -21,9 +21,7 @@ def parameter(call: Call[network_pb2.Parameter]) -> Value:
     """A free parameter, named as its node."""
     shape = tuple(call.attributes.shape)
     if any(size < 1 for size in shape) or len(shape) > call.scope.limits.axes:
-        raise call.refuse(
-            "shape", "not a shape", given=describe("", shape), expected="sizes of at least 1"
-        )
+        raise call.refuse("shape", "not a shape", given=describe("", shape), expected="sizes of at least 1")
     return call.parameter("", shape, ZEROS, call.attributes.initializer)
 
 
@@ -33,14 +31,10 @@ def constant(call: Call[network_pb2.Constant]) -> Value:
     match call.attributes.WhichOneof("content"):
         case "number":
             if not math.isfinite(call.attributes.number):
-                raise call.refuse(
-                    "number", "not a finite number", given=str(call.attributes.number)
-                )
+                raise call.refuse("number", "not a finite number", given=str(call.attributes.number))
             return float(call.attributes.number)
         case "value":
-            array: np.ndarray = read_tensor(
-                call.attributes.value, f"{call.node.field}.value", call.scope.limits
-            )
+            array: np.ndarray = read_tensor(call.attributes.value, f"{call.node.field}.value", call.scope.limits)
             return jnp.asarray(array)
         case _:
             raise Problem(

@@ -1,0 +1,84 @@
+"""A graph that stands for a loss: it takes what it names, wherever that comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import final
+
+import jax
+import jax.numpy as jnp
+
+from gradserve_server.common.errors import Problem, Reason, near
+from gradserve_server.common.specs import Limits, describe
+from gradserve_server.compute.frontends.graph import operations
+from gradserve_server.compute.frontends.graph.definition import Graph, parse, read
+from gradserve_server.compute.frontends.graph.scope import Applying
+from gradserve_server.compute.frontends.graph.walk import Entry, as_array, walk
+from gradserve_server.compute.network import Context
+
+
+class _NoParameters(dict[str, jax.Array]):
+    """What a loss has of its own: to ask for a parameter is an error."""
+
+    def __missing__(self, path: str) -> jax.Array:
+        raise Problem(
+            Reason.INVALID_LOSS,
+            "a loss has no parameters of its own",
+            given=path,
+            hint="Name a parameter of the network as an input of the loss.",
+        )
+
+
+@final
+class CustomGraph:
+    """A graph without parameters of its own, whose types and shapes are inferred.
+
+    Attributes:
+        inputs: names that it takes.
+    """
+
+    def __init__(self, graph: Graph, limits: Limits) -> None:
+        self._graph = graph
+        self._limits = limits
+        self.inputs = tuple(one.name for one in graph.inputs)
+
+    @staticmethod
+    def load(content: bytes, limits: Limits, field: str) -> CustomGraph:
+        """The graph in a serialized ``Graph`` at `field` of the request."""
+        message = parse(content, field)
+        graph = read(message, field, limits, inputs_inferred=True, operations=operations.NAMES, paths_as_inputs=True)
+        return CustomGraph(graph, limits)
+
+    def apply(
+        self,
+        outputs: Mapping[str, jax.Array],
+        batch: Mapping[str, jax.Array],
+        parameters: Mapping[str, jax.Array],
+        context: Context,
+    ) -> jax.Array:
+        """The graph's output; each input is the output, tensor of the batch or parameter of its name, in this order."""
+        known = {**parameters, **batch, **outputs}
+        entries = {}
+        for index, name in enumerate(self.inputs):
+            if name not in known:
+                raise Problem(
+                    Reason.UNKNOWN_NAME,
+                    "it is no output of the network, tensor of the batch or parameter",
+                    field=f"{self._graph.field}.inputs[{index}].name",
+                    given=repr(name),
+                    hint=near(name, known),
+                )
+            value = known[name]
+            if jnp.issubdtype(value.dtype, jnp.floating):
+                value = value.astype(context.dtype)
+            entries[name] = Entry(value, name in batch and name not in outputs)
+        scope = Applying(context, self._limits, _NoParameters(), {})
+        result = as_array(next(iter(walk(self._graph, entries, scope).values())), context.dtype)
+        if not jnp.issubdtype(result.dtype, jnp.floating):
+            raise Problem(
+                Reason.INVALID_LOSS,
+                "a loss must be a floating-point number",
+                field=self._graph.field,
+                given=describe(result.dtype, result.shape),
+            )
+        return result

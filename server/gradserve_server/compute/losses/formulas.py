@@ -1,0 +1,200 @@
+"""The formulas: prediction and target in, one value for each element or position out.
+
+Each is given what counts: `counts` is false where the weight is 0, and there prediction and target are replaced by
+numbers that no formula minds, before it is computed. Masking its result alone would leave 0 * inf in the gradient.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gradserve_server.common.errors import Problem, Reason
+from gradserve_server.common.specs import describe
+from gradserve_server.compute.network import Check
+
+
+@dataclasses.dataclass(frozen=True)
+class Operands:
+    """What a formula gets.
+
+    Attributes:
+        message: the formula's message.
+        field: its path in the request.
+        prediction: floating-point output of the network, at least float32.
+        target: tensor of the batch; None where the formula has none.
+        counts: broadcasts over the values, false where the weight is 0; None if all count.
+        checks: where conditions on data are left.
+    """
+
+    message: Any
+    field: str
+    prediction: jax.Array
+    target: jax.Array | None
+    counts: jax.Array | None
+    checks: list[Check]
+
+    def safe(self, array: jax.Array, stand_in: float, *, classes: bool = False) -> jax.Array:
+        """`array` with `stand_in` where nothing counts; with `classes`, it has a further axis of classes."""
+        if self.counts is None:
+            return array
+        counts = self.counts[..., None] if classes else self.counts
+        return jnp.where(counts, array, jnp.asarray(stand_in, array.dtype))
+
+    def like_prediction(self) -> tuple[jax.Array, jax.Array]:
+        """Prediction and target of equal shapes, both floating."""
+        target = self._target()
+        if target.shape != self.prediction.shape:
+            hint = ""
+            if math.prod(target.shape) == math.prod(self.prediction.shape):
+                hint = "A loss never broadcasts: reshape one of them."
+            raise self.mismatch(f"{self.prediction.dtype}{list(self.prediction.shape)}, as the prediction", hint)
+        if not jnp.issubdtype(target.dtype, jnp.floating):
+            raise self._wrong_type("a floating-point type")
+        return self.safe(self.prediction, 0.5), self.safe(target.astype(self.prediction.dtype), 0.5)
+
+    def class_indices(self) -> jax.Array:
+        """Integer classes of the prediction's shape without its last axis, checked to be in range when run."""
+        target = self._target()
+        classes = self.prediction.shape[-1]
+        if not jnp.issubdtype(target.dtype, jnp.integer):
+            raise self._wrong_type("integer classes")
+        if target.shape != self.prediction.shape[:-1]:
+            raise self.mismatch(f"integers {list(self.prediction.shape[:-1])}, the prediction without its last axis")
+        wrong = (target < 0) | (target >= classes)
+        if self.counts is not None:
+            wrong &= self.counts
+        self.checks.append(
+            Check(
+                jnp.any(wrong),
+                Problem(
+                    Reason.INDEX_OUT_OF_RANGE,
+                    "a class is out of range",
+                    field=f"batch.{self.message.target}",
+                    expected=f"0 to {classes - 1}",
+                ),
+            )
+        )
+        return jnp.clip(target, 0, classes - 1).astype(jnp.int32)
+
+    def needs_classes(self) -> None:
+        """Refuses a prediction without an axis of classes."""
+        if self.prediction.ndim < 1:
+            raise Problem(
+                Reason.SHAPE_MISMATCH,
+                "the prediction needs a last axis of classes",
+                field=f"{self.field}.prediction",
+                given=describe(self.prediction.dtype, self.prediction.shape),
+            )
+
+    def mismatch(self, expected: str, hint: str = "") -> Problem:
+        """A target of the wrong shape."""
+        target = self._target()
+        return Problem(
+            Reason.SHAPE_MISMATCH,
+            "the target does not fit the prediction",
+            field=f"batch.{self.message.target}",
+            given=describe(target.dtype, target.shape),
+            expected=expected,
+            hint=hint,
+        )
+
+    def _wrong_type(self, expected: str) -> Problem:
+        target = self._target()
+        return Problem(
+            Reason.DTYPE_MISMATCH,
+            "the target has the wrong element type",
+            field=f"batch.{self.message.target}",
+            given=describe(target.dtype, target.shape),
+            expected=expected,
+        )
+
+    def _target(self) -> jax.Array:
+        assert self.target is not None
+        return self.target
+
+
+def softmax_cross_entropy(operands: Operands) -> jax.Array:
+    """-sum(p log softmax(z)) over the last axis, p one-hot or given, smoothed towards 1 / classes."""
+    operands.needs_classes()
+    smoothing = operands.message.label_smoothing
+    if not 0 <= smoothing < 1:
+        raise Problem(
+            Reason.INVALID_VALUE,
+            "not a part of the target's mass",
+            field=f"{operands.field}.label_smoothing",
+            given=str(smoothing),
+            expected="at least 0 and less than 1",
+        )
+    logits = operands.safe(operands.prediction, 0.0, classes=True)
+    target = operands.target
+    if target is not None and jnp.issubdtype(target.dtype, jnp.floating):
+        if target.shape != logits.shape:
+            raise operands.mismatch(f"{logits.dtype}{list(logits.shape)}, as the prediction, or integer classes")
+        probabilities = operands.safe(target.astype(logits.dtype), 1.0 / logits.shape[-1], classes=True)
+        if smoothing:
+            probabilities = optax.losses.smooth_labels(probabilities, smoothing)
+        return optax.losses.safe_softmax_cross_entropy(logits, probabilities)
+    indices = operands.class_indices()
+    if not smoothing:
+        return optax.losses.softmax_cross_entropy_with_integer_labels(logits, indices)
+    one_hot = jax.nn.one_hot(indices, logits.shape[-1], dtype=logits.dtype)
+    return optax.losses.softmax_cross_entropy(logits, optax.losses.smooth_labels(one_hot, smoothing))
+
+
+def binary_cross_entropy(operands: Operands) -> jax.Array:
+    """-(t log p + (1 - t) log(1 - p)); with `from_logits` p = sigmoid(z), in the form that does not overflow."""
+    prediction, target = operands.like_prediction()
+    if operands.message.from_logits:
+        return optax.losses.sigmoid_binary_cross_entropy(prediction, target)
+    # 0 log 0 is 0, in the gradient as well: a term of no weight is computed from 1.
+    return -_times_log(target, prediction) - _times_log(1 - target, 1 - prediction)
+
+
+def _times_log(weight: jax.Array, value: jax.Array) -> jax.Array:
+    return jnp.where(weight == 0, 0, weight * jnp.log(jnp.where(weight == 0, 1, value)))
+
+
+def squared_error(operands: Operands) -> jax.Array:
+    """(prediction - target) squared."""
+    return optax.losses.squared_error(*operands.like_prediction())
+
+
+def absolute_error(operands: Operands) -> jax.Array:
+    """|prediction - target|."""
+    prediction, target = operands.like_prediction()
+    return jnp.abs(prediction - target)
+
+
+def negative_log_likelihood(operands: Operands) -> jax.Array:
+    """-log of the probability of the target class."""
+    operands.needs_classes()
+    indices = operands.class_indices()
+    likelihood = operands.safe(operands.prediction, 0.5, classes=True)
+    chosen = jnp.take_along_axis(likelihood, indices[..., None], axis=-1)[..., 0]
+    return -chosen if operands.message.from_log else -jnp.log(chosen)
+
+
+def output(operands: Operands) -> jax.Array:
+    """The prediction itself."""
+    return operands.safe(operands.prediction, 0.0)
+
+
+FORMULAS: Mapping[str, Callable[[Operands], jax.Array]] = {
+    "softmax_cross_entropy": softmax_cross_entropy,
+    "binary_cross_entropy": binary_cross_entropy,
+    "squared_error": squared_error,
+    "absolute_error": absolute_error,
+    "negative_log_likelihood": negative_log_likelihood,
+    "output": output,
+}
+NAMES = frozenset({*FORMULAS, "custom", "sum"})
+
+# Formulas whose values leave the axis of classes out.
+OVER_CLASSES = frozenset({"softmax_cross_entropy", "negative_log_likelihood"})

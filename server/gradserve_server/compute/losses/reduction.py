@@ -1,0 +1,63 @@
+"""How values become one number, and what example weights do to that."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from gradserve_server.common.errors import Problem, Reason
+from gradserve_server.common.specs import describe
+
+Reduction = Literal["mean", "sum", "sum_then_mean"]
+
+
+def fit_weights(weights: jax.Array, shape: tuple[int, ...], field: str) -> jax.Array:
+    """Example weights with axes of size one appended, so that they broadcast over values of this shape.
+
+    Raises:
+        Problem: the weights do not fit the first axes of the values.
+    """
+    if weights.ndim == 0 or weights.ndim > len(shape) or weights.shape != shape[: weights.ndim]:
+        raise Problem(
+            Reason.SHAPE_MISMATCH,
+            "example weights must fit the first axes of the loss's values",
+            field=field,
+            given=describe(weights.dtype, weights.shape),
+            expected=f"the first axes of [{', '.join(str(size) for size in shape)}]",
+        )
+    return weights.reshape(weights.shape + (1,) * (len(shape) - weights.ndim))
+
+
+def reduce(values: jax.Array, weights: jax.Array | None, reduction: Reduction) -> tuple[jax.Array, jax.Array]:
+    """The loss, and the sum of weights that combines the losses of parts of a batch.
+
+    Mean: sum(w v) / sum(w) with w broadcast to the values, 0 if all w are 0; the sum of weights is that divisor. Sum:
+    sum(w v); losses of parts add up, and the sum of weights tells how much weight there was. Sum then mean:
+    sum over examples of their weighted sums, divided by the sum of the examples' weights, an example's weight being the
+    largest in it: so an example of padding counts for nothing.
+
+    Args:
+        values: one number for each element or position; the first axis counts examples.
+        weights: None, or what `fit_weights` made.
+        reduction: which.
+    """
+    if values.ndim == 0:
+        return values, jnp.ones((), values.dtype)
+    if weights is None:
+        total = jnp.sum(values)
+        count = values.shape[0] if reduction == "sum_then_mean" else math.prod(values.shape)
+        divisor = jnp.asarray(count, values.dtype)
+        return (total if reduction == "sum" else total / divisor), divisor
+    weights = weights.astype(values.dtype)
+    total = jnp.sum(jnp.where(weights == 0, 0, weights * values))
+    if reduction == "sum_then_mean":
+        divisor = jnp.sum(jnp.max(weights.reshape(weights.shape[0], -1), axis=1))
+    else:
+        divisor = jnp.sum(jnp.broadcast_to(weights, values.shape))
+    if reduction == "sum":
+        return total, divisor
+    none = divisor == 0
+    return jnp.where(none, 0, total / jnp.where(none, 1, divisor)), divisor

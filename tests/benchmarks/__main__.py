@@ -1,0 +1,55 @@
+"""`make bench`: measures, prints a table and writes build/benchmarks.json."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks.inline import measure_inline
+from tests.benchmarks.row import Row
+
+OUTPUT = Path("build/benchmarks.json")
+MEASUREMENTS = (measure_inline,)
+
+
+def main() -> int:
+    """Runs the rows whose name contains `--only`; all without it."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--only", default="", help="part of the names of the rows to run")
+    only = parser.parse_args().only
+    rows = [row for measure in MEASUREMENTS for row in measure(only)]
+    if not rows:
+        print(f"no benchmark has a name with '{only}' in it", file=sys.stderr)
+        return 2
+    OUTPUT.parent.mkdir(exist_ok=True)
+    OUTPUT.write_text(json.dumps([row.as_json() for row in rows], indent=2) + "\n")
+    show(rows)
+    return 0 if all(row.holds for row in rows) else 1
+
+
+def show(rows: list[Row]) -> None:
+    """Prints the table."""
+    table = Table(title="benchmarks: each a ratio of two things measured in this run")
+    for name in ("row", "value", "reference", "ratio", "target", "holds"):
+        table.add_column(name, justify="left" if name == "row" else "right")
+    for row in rows:
+        table.add_row(
+            row.name,
+            f"{row.value:.3f} {row.unit}",
+            f"{row.reference:.3f} {row.unit}",
+            f"{row.ratio:.2f}",
+            "shown" if row.target is None else f"{row.target:.2f}",
+            "yes" if row.holds else "NO",
+        )
+    console = Console()
+    console.print(table)
+    console.print(f"written to {OUTPUT}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
