@@ -1,0 +1,41 @@
+"""Memory of this process: aligned buffers, and keeping what was freed."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+
+import numpy as np
+
+# XLA takes arrays that begin at a multiple of this as they are, and copies any other.
+ALIGNMENT = 64
+
+# From glibc's malloc.h.
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
+# Older versions of glibc take no larger MMAP_THRESHOLD.
+_MMAP_THRESHOLD_OF_OLD = 32 << 20
+
+
+def aligned(nbytes: int) -> np.ndarray:
+    """Bytes, not set to anything, that begin at a multiple of `ALIGNMENT`: uint8 [nbytes]."""
+    buffer = np.empty(nbytes + ALIGNMENT, np.uint8)
+    start = -buffer.ctypes.data % ALIGNMENT
+    return buffer[start : start + nbytes]
+
+
+def round_up(nbytes: int) -> int:
+    """The least multiple of `ALIGNMENT` that is not below `nbytes`."""
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
+
+
+def keep_freed_memory() -> bool:
+    """Makes glibc keep what is freed; gives whether it could, and does nothing elsewhere.
+
+    By default large blocks go back to the kernel at each free, and the page faults of the next
+    request then take longer than the request.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    kept = mallopt(_TRIM_THRESHOLD, 1 << 30) and mallopt(_TOP_PAD, 64 << 20)
+    return bool(kept and (mallopt(_MMAP_THRESHOLD, 1 << 30) or mallopt(_MMAP_THRESHOLD, _MMAP_THRESHOLD_OF_OLD)))
