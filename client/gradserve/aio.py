@@ -14,14 +14,15 @@ import grpc
 import grpc.aio
 
 from gradserve import requests
-from gradserve.errors import ClientClosed, GradserveError, Unavailable
+from gradserve.errors import ClientClosed, GradserveError
 from gradserve.losses import Loss
 from gradserve.network import Network
 from gradserve.requests import Call, Checkpointing, Mode, Precision
 from gradserve.results import ForwardResult, GradientResult, NetworkDescription, ServerInfo
 from gradserve.tensors import Array, ArrayLike, DTypeLike
+from gradserve.transport.attempts import Attempts
 from gradserve.transport.channel import SERVICE, Seen, Settings, announce_compilation
-from gradserve.transport.retry import Attempts, RetryPolicy
+from gradserve.transport.retry import RetryPolicy
 from gradserve.transport.status import to_error
 from gradserve.weights import Weights
 
@@ -40,7 +41,7 @@ class AsyncClient:
     Args:
         address: as for `Client`, and so are the others.
         timeout: seconds that a call may take, retries included.
-        connect_timeout: seconds to wait for the server before a call fails as `Unavailable`.
+        connect_timeout: seconds to look for a server that cannot be reached.
         credentials: of `grpc.ssl_channel_credentials`.
         token: sent as ``authorization: Bearer <token>``.
         retry: when failed calls are tried again.
@@ -75,7 +76,6 @@ class AsyncClient:
         self._seen = Seen()
         # Made at the first call: a channel belongs to the event loop it was made in.
         self._channel: grpc.aio.Channel | None = None
-        self._connected = False
         self._closed = False
 
     @property
@@ -179,9 +179,7 @@ class AsyncClient:
         )
         return await self._run(call, timeout)
 
-    async def initialize(
-        self, network: Network, seed: int = 0, *, timeout: float | None = None
-    ) -> dict[str, Array]:
+    async def initialize(self, network: Network, seed: int = 0, *, timeout: float | None = None) -> dict[str, Array]:
         """As `Client.initialize`."""
         return await self._run(requests.initialize(network, seed), timeout)
 
@@ -210,17 +208,15 @@ class AsyncClient:
         return f"AsyncClient({self.address!r}{', closed' if self._closed else ''})"
 
     async def _run(self, call: Call[Answer], timeout: float | None) -> Answer:
-        attempts = Attempts(
-            self._settings.retry, self._settings.timeout if timeout is None else timeout
-        )
+        attempts = Attempts(self._settings, timeout)
         while True:
             try:
-                return call.read(await self._attempt(call, attempts.remaining))
+                return call.read(await self._attempt(call, attempts.remaining()))
             except GradserveError as error:
                 wait = attempts.wait_after(error)
             await asyncio.sleep(wait)
 
-    async def _attempt(self, call: Call[Any], remaining: Callable[[], float | None]) -> bytes:
+    async def _attempt(self, call: Call[Any], timeout: float | None) -> bytes:
         """Sends the call once.
 
         Raises:
@@ -229,16 +225,12 @@ class AsyncClient:
         if self._closed:
             raise self._closed_error()
         try:
-            if not self._connected:
-                await self._connect(remaining())
-            sent = self._method(call.method)(
-                call.message, timeout=remaining(), metadata=self._metadata
-            )
+            sent = self._method(call.method)(call.message, timeout=timeout, metadata=self._metadata)
             if not self._seen.knows(call.signature):
                 announce_compilation(await sent.initial_metadata(), self._settings.on_compile)
             answer = await sent
         except grpc.aio.AioRpcError as error:
-            problem = self._problem(error, call.method)
+            problem = to_error(error.code(), error.details(), error.trailing_metadata(), call.method)
         except (asyncio.CancelledError, grpc.aio.UsageError):
             if not self._ended_by_close():
                 raise
@@ -261,41 +253,8 @@ class AsyncClient:
             if settings.credentials is None:
                 self._channel = grpc.aio.insecure_channel(settings.address, settings.options)
             else:
-                self._channel = grpc.aio.secure_channel(
-                    settings.address, settings.credentials, settings.options
-                )
+                self._channel = grpc.aio.secure_channel(settings.address, settings.credentials, settings.options)
         return self._channel
-
-    async def _connect(self, remaining: float | None) -> None:
-        """Waits until the server answers.
-
-        Raises:
-            Unavailable: it does not.
-        """
-        patience = self._settings.connect_timeout
-        if remaining is not None:
-            patience = min(patience, remaining)
-        try:
-            await asyncio.wait_for(self._open().channel_ready(), patience)
-        except TimeoutError:
-            raise self._settings.nobody(patience, await self._why()) from None
-        self._connected = True
-
-    async def _why(self) -> str:
-        """What gRPC has to say about a connection that cannot be made."""
-        try:
-            await self._method("GetServerInfo")(b"", timeout=0.5, metadata=self._metadata)
-        except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.UNAVAILABLE:
-                return error.details() or "no answer"
-        return "no answer"
-
-    def _problem(self, error: grpc.aio.AioRpcError, method: str) -> GradserveError:
-        problem = to_error(error.code(), error.details(), error.trailing_metadata(), method)
-        if isinstance(problem, Unavailable):
-            # Perhaps the connection is gone: wait for it before the next attempt.
-            self._connected = False
-        return problem
 
     def _ended_by_close(self) -> bool:
         """Whether a call was cancelled by `close`, and not by whoever cancelled this task."""

@@ -85,9 +85,7 @@ class Value:
 
     def __neg__(self) -> Value:
         negate = network_pb2.Elementwise(function=network_pb2.Elementwise.FUNCTION_NEGATE)
-        return self._builder.add(
-            Layer("negate", network_pb2.Node(elementwise=negate).SerializeToString()), self
-        )
+        return self._builder.add(Layer("negate", network_pb2.Node(elementwise=negate).SerializeToString()), self)
 
 
 Operand: TypeAlias = Value | float | int | Array
@@ -170,9 +168,7 @@ class GraphBuilder:
             )
         return self._node(layer.message, layer.kind, inputs, name or layer.name)
 
-    def parameter(
-        self, name: str, shape: Sequence[int] = (), initializer: Initializer | None = None
-    ) -> Value:
+    def parameter(self, name: str, shape: Sequence[int] = (), initializer: Initializer | None = None) -> Value:
         """A free parameter. Its name among the weights is `name` alone.
 
         Args:
@@ -227,9 +223,7 @@ class GraphBuilder:
         """The smaller of two or more values, element by element."""
         return self.arithmetic("minimum", *operands, name=name)
 
-    def concatenate(
-        self, values: Iterable[Value], axis: int = -1, name: str | None = None
-    ) -> Value:
+    def concatenate(self, values: Iterable[Value], axis: int = -1, name: str | None = None) -> Value:
         """Two or more values joined along an axis.
 
         Args:
@@ -273,9 +267,7 @@ class GraphBuilder:
             its first output; `output_of` gives the others.
         """
         if not isinstance(body, Network):
-            raise InvalidRequest.because(
-                "no network", field="body", given=repr(body), expected="a gs.Network"
-            )
+            raise InvalidRequest.because("no network", field="body", given=repr(body), expected="a gs.Network")
         expected = [one.name for one in body.inputs]
         if len(inputs) != len(expected):
             raise InvalidRequest.because(
@@ -316,9 +308,7 @@ class GraphBuilder:
             InvalidRequest: there are no nodes, or an output is no node of this builder.
         """
         if not self._graph.nodes:
-            raise InvalidRequest.because(
-                "the network has no nodes", field="graph", hint="Add a layer."
-            )
+            raise InvalidRequest.because("the network has no nodes", field="graph", hint="Add a layer.")
         graph = network_pb2.Graph()
         graph.CopyFrom(self._graph)
         names = [self._own(one) for one in outputs or ()]
@@ -356,7 +346,7 @@ class GraphBuilder:
             if name not in self._names:
                 return name
 
-    def _take(self, name: str, pattern: re.Pattern[str]) -> None:
+    def _take(self, name: object, pattern: re.Pattern[str]) -> None:
         if not isinstance(name, str) or not pattern.fullmatch(name):
             raise InvalidRequest.because(
                 "no name",
@@ -365,12 +355,10 @@ class GraphBuilder:
                 expected="letters, digits and any of _ . -",
             )
         if name in self._names:
-            raise InvalidRequest.because(
-                "the name is taken in this graph", field="name", given=repr(name)
-            )
+            raise InvalidRequest.because("the name is taken in this graph", field="name", given=repr(name))
         self._names.add(name)
 
-    def _value(self, operand: Operand) -> Value:
+    def _value(self, operand: object) -> Value:
         if isinstance(operand, Value):
             return operand
         if isinstance(operand, (str, Layer, Network)):
@@ -383,7 +371,7 @@ class GraphBuilder:
             )
         return self.constant(operand)
 
-    def _own(self, value: Value) -> str:
+    def _own(self, value: object) -> str:
         if not isinstance(value, Value):
             raise InvalidRequest.because(
                 "no value of this graph",
@@ -392,19 +380,15 @@ class GraphBuilder:
                 expected="what input(), add() and the like returned",
             )
         if value.builder is not self:
-            raise InvalidRequest.because(
-                "the value belongs to another builder", field="value", given=repr(value.name)
-            )
+            raise InvalidRequest.because("the value belongs to another builder", field="value", given=repr(value.name))
         return value.name
 
-    def _part_of(self, node: Value, part: str) -> Value:
+    def _part_of(self, node: Value, part: object) -> Value:
         name = self._own(node)
         if not isinstance(part, str) or not _REFERENCE.fullmatch(part):
             raise InvalidRequest.because("no name", field="name", given=repr(part))
         if not any(one.name == name for one in self._graph.nodes):
-            raise InvalidRequest.because(
-                "only a node has parameters and outputs", field="node", given=repr(name)
-            )
+            raise InvalidRequest.because("only a node has parameters and outputs", field="node", given=repr(name))
         return Value(self, f"{name}/{part}")
 
     def _near(self, name: str) -> str:

@@ -6,6 +6,7 @@ of a beginner would be refused. Nothing else is ever narrowed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,7 @@ _FLOAT32 = np.dtype(np.float32)
 _FLOAT64 = np.dtype(np.float64)
 
 
-def batch_array(
-    value: ArrayLike, declared: np.dtype[Any] | None, double: bool, field: str
-) -> Array:
+def batch_array(value: ArrayLike, declared: np.dtype[Any] | None, double: bool, field: str) -> Array:
     """A tensor of the batch as it is sent.
 
     | given                    | sent                                                             |
@@ -44,7 +43,9 @@ def batch_array(
     """
     array = to_array(value, field)
     if has_dtype(value):
-        if array.dtype == _FLOAT64 and declared in (None, _FLOAT32) and not double:
+        # `declared == None` would be true for float64, which is what NumPy makes of None.
+        wanted = declared is None or declared == _FLOAT32
+        if array.dtype == _FLOAT64 and wanted and not double:
             return array.astype(_FLOAT32)
         return array
     if declared is None:
@@ -56,21 +57,24 @@ def batch_array(
     return array if declared.kind == "b" else array.astype(declared)
 
 
-def weight_array(value: ArrayLike, double: bool, field: str) -> Array:
-    """A weight as it is sent: arrays as they are, numbers and lists in the type of the others.
+def weight_arrays(weights: Mapping[str, ArrayLike]) -> tuple[dict[str, Array], bool]:
+    """Weights as they are sent, and whether any is float64.
+
+    Arrays go as they are, numbers and lists in the type of the others: float64 if one of them is,
+    float32 otherwise.
 
     Args:
-        value: what the caller gave.
-        double: whether other weights are float64.
-        field: its path, for errors.
+        weights: what the caller gave, by name.
+
+    Raises:
+        InvalidRequest: no array can be made of one.
     """
-    array = to_array(value, field)
-    return array if has_dtype(value) else _as_weights(array, double)
-
-
-def is_double(value: object) -> bool:
-    """Whether `value` is an array of float64."""
-    return getattr(value, "dtype", None) == _FLOAT64
+    arrays = {name: to_array(value, f"weights.{name}") for name, value in weights.items()}
+    own = {name for name, value in weights.items() if has_dtype(value)}
+    double = any(arrays[name].dtype == _FLOAT64 for name in own)
+    for name in arrays.keys() - own:
+        arrays[name] = _as_weights(arrays[name], double)
+    return arrays, double
 
 
 def _as_weights(array: Array, double: bool) -> Array:

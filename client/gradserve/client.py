@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self, TypeVar, final
+from typing import Any, Self, TypeVar, cast, final
 
 import grpc
 
 from gradserve import requests
-from gradserve.errors import ClientClosed, GradserveError, Unavailable
+from gradserve.errors import ClientClosed, GradserveError
 from gradserve.losses import Loss
 from gradserve.network import Network
 from gradserve.requests import Call, Checkpointing, Mode, Precision
 from gradserve.results import ForwardResult, GradientResult, NetworkDescription, ServerInfo
 from gradserve.tensors import Array, ArrayLike, DTypeLike
+from gradserve.transport.attempts import Attempts
 from gradserve.transport.channel import SERVICE, Seen, Settings, announce_compilation
-from gradserve.transport.retry import Attempts, RetryPolicy
+from gradserve.transport.retry import RetryPolicy
 from gradserve.transport.status import to_error
 from gradserve.weights import Weights
 
@@ -44,7 +44,8 @@ class Client:
         address: ``"host:port"`` or ``"unix:/path/to/socket"``.
         timeout: seconds that a call may take, retries included; None waits for as long as it
             takes. Each call can have its own.
-        connect_timeout: seconds to wait for the server before a call fails as `Unavailable`.
+        connect_timeout: seconds to look for a server that cannot be reached before a call fails as
+            `Unavailable`.
         credentials: of `grpc.ssl_channel_credentials`; without them the connection is not
             encrypted.
         token: sent as ``authorization: Bearer <token>``.
@@ -85,8 +86,6 @@ class Client:
         self._metadata = self._settings.metadata
         self._methods: dict[str, grpc.UnaryUnaryMultiCallable[Any, Any]] = {}
         self._seen = Seen()
-        self._connecting = threading.Lock()
-        self._connected = False
         self._closed = False
         self._on_close = _on_close
 
@@ -256,9 +255,7 @@ class Client:
         )
         return self._run(call, timeout)
 
-    def initialize(
-        self, network: Network, seed: int = 0, *, timeout: float | None = None
-    ) -> dict[str, Array]:
+    def initialize(self, network: Network, seed: int = 0, *, timeout: float | None = None) -> dict[str, Array]:
         """Fresh weights for a network: arrays by name, writable.
 
         Args:
@@ -304,29 +301,28 @@ class Client:
         return f"Client({self.address!r}{', closed' if self._closed else ''})"
 
     def _run(self, call: Call[Answer], timeout: float | None) -> Answer:
-        attempts = Attempts(
-            self._settings.retry, self._settings.timeout if timeout is None else timeout
-        )
+        attempts = Attempts(self._settings, timeout)
         while True:
             try:
-                return call.read(self._attempt(call, attempts.remaining))
+                return call.read(self._attempt(call, attempts.remaining()))
             except GradserveError as error:
-                time.sleep(attempts.wait_after(error))
+                wait = attempts.wait_after(error)
+            time.sleep(wait)
 
-    def _attempt(self, call: Call[Any], remaining: Callable[[], float | None]) -> bytes:
+    def _attempt(self, call: Call[Any], timeout: float | None) -> bytes:
         """Sends the call once.
 
         Raises:
             GradserveError: it failed.
         """
-        if not self._connected:
-            self._connect(remaining())
+        if self._closed:
+            raise self._closed_error()
         method = self._method(call.method)
         try:
             if self._seen.knows(call.signature):
-                answer = method(call.message, timeout=remaining(), metadata=self._metadata)
+                answer = method(call.message, timeout=timeout, metadata=self._metadata)
             else:
-                answer = self._attempt_new(call, method, remaining())
+                answer = self._attempt_new(call, method, timeout)
         except grpc.RpcError as error:
             problem = self._problem(error, call.method)
         except (ValueError, grpc.FutureCancelledError):
@@ -360,55 +356,16 @@ class Client:
             method = self._methods[name] = self._channel.unary_unary(SERVICE + name)
         return method
 
-    def _connect(self, remaining: float | None) -> None:
-        """Waits until the server answers.
-
-        Raises:
-            Unavailable: it does not.
-        """
-        patience = self._settings.connect_timeout
-        if remaining is not None:
-            patience = min(patience, remaining)
-        with self._connecting:
-            if self._closed:
-                raise self._closed_error()
-            if self._connected:
-                return
-            ready = grpc.channel_ready_future(self._channel)
-            try:
-                ready.result(timeout=patience)
-            except grpc.FutureTimeoutError:
-                pass
-            except (ValueError, grpc.FutureCancelledError):
-                raise self._closed_error() from None
-            else:
-                self._connected = True
-                return
-            finally:
-                ready.cancel()
-            raise self._settings.nobody(patience, self._why())
-
-    def _why(self) -> str:
-        """What gRPC has to say about a connection that cannot be made."""
-        try:
-            self._method("GetServerInfo")(b"", timeout=0.5, metadata=self._metadata)
-        except grpc.RpcError as error:
-            if isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.UNAVAILABLE:
-                return error.details() or "no answer"
-        except ValueError:
-            pass
-        return "no answer"
-
     def _problem(self, error: grpc.RpcError, method: str) -> GradserveError:
-        if not isinstance(error, grpc.Call):
-            raise error
-        if self._closed and error.code() is grpc.StatusCode.CANCELLED:
+        failed = _failed(error)
+        if self._closed and failed.code() is grpc.StatusCode.CANCELLED:
             return self._closed_error()
-        problem = to_error(error.code(), error.details(), error.trailing_metadata(), method)
-        if isinstance(problem, Unavailable):
-            # Perhaps the connection is gone: wait for it before the next attempt.
-            self._connected = False
-        return problem
+        return to_error(failed.code(), failed.details(), failed.trailing_metadata(), method)
 
     def _closed_error(self) -> ClientClosed:
         return ClientClosed(f"the client of {self.address} is closed", given=self.address)
+
+
+def _failed(error: grpc.RpcError) -> grpc.Call:
+    """What gRPC raises is the failed call as well, which its types do not tell."""
+    return cast("grpc.Call", error)

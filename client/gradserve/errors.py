@@ -71,9 +71,7 @@ class GradserveError(Exception):
         return self.message
 
     @classmethod
-    def because(
-        cls, text: str, *, field: str = "", given: object = "", expected: str = "", hint: str = ""
-    ) -> Self:
+    def because(cls, text: str, *, field: str = "", given: object = "", expected: str = "", hint: str = "") -> Self:
         """The exception with its message put together as the server does it."""
         shown = str(given)
         if len(shown) > 200:

@@ -189,9 +189,7 @@ def _reduce(
     )
 
 
-def reduce_sum(
-    axes: int | Sequence[int] = (), keep_axes: bool = False, name: str | None = None
-) -> Layer:
+def reduce_sum(axes: int | Sequence[int] = (), keep_axes: bool = False, name: str | None = None) -> Layer:
     """Sum over axes.
 
     Args:
@@ -202,29 +200,21 @@ def reduce_sum(
     return _reduce("reduce_sum", _Reduce.FUNCTION_SUM, axes, keep_axes, name)
 
 
-def reduce_mean(
-    axes: int | Sequence[int] = (), keep_axes: bool = False, name: str | None = None
-) -> Layer:
+def reduce_mean(axes: int | Sequence[int] = (), keep_axes: bool = False, name: str | None = None) -> Layer:
     """Mean over axes; arguments as for `reduce_sum`."""
     return _reduce("reduce_mean", _Reduce.FUNCTION_MEAN, axes, keep_axes, name)
 
 
-def reduce_max(
-    axes: int | Sequence[int] = (), keep_axes: bool = False, name: str | None = None
-) -> Layer:
+def reduce_max(axes: int | Sequence[int] = (), keep_axes: bool = False, name: str | None = None) -> Layer:
     """The largest along axes; arguments as for `reduce_sum`."""
     return _reduce("reduce_max", _Reduce.FUNCTION_MAX, axes, keep_axes, name)
 
 
-def reduce_min(
-    axes: int | Sequence[int] = (), keep_axes: bool = False, name: str | None = None
-) -> Layer:
+def reduce_min(axes: int | Sequence[int] = (), keep_axes: bool = False, name: str | None = None) -> Layer:
     """The smallest along axes; arguments as for `reduce_sum`."""
     return _reduce("reduce_min", _Reduce.FUNCTION_MIN, axes, keep_axes, name)
 
 
-def reduce_log_sum_exp(
-    axes: int | Sequence[int] = (), keep_axes: bool = False, name: str | None = None
-) -> Layer:
+def reduce_log_sum_exp(axes: int | Sequence[int] = (), keep_axes: bool = False, name: str | None = None) -> Layer:
     """log(sum(exp(x))) over axes, without overflow; arguments as for `reduce_sum`."""
     return _reduce("reduce_log_sum_exp", _Reduce.FUNCTION_LOG_SUM_EXP, axes, keep_axes, name)

@@ -171,9 +171,7 @@ def layer_normalization(
     )
 
 
-def rms_normalization(
-    epsilon: float | None = None, scale: bool = True, name: str | None = None
-) -> Layer:
+def rms_normalization(epsilon: float | None = None, scale: bool = True, name: str | None = None) -> Layer:
     """Each position divided by the root mean square of its features (the last axis).
 
     Source: Zhang and Sennrich, "Root mean square layer normalization", 2019. Parameter of the
@@ -335,7 +333,7 @@ def whole(number: object, field: str, least: int = 1) -> int:
     try:
         if isinstance(number, bool):
             raise TypeError
-        value = operator.index(number)  # type: ignore[call-overload]
+        value = operator.index(number)  # type: ignore[arg-type]
     except TypeError:
         value = least - 1
     if value < least or value >= 2**63:
@@ -352,9 +350,7 @@ def _message(initializer: Initializer | None) -> network_pb2.Initializer | None:
     return None if initializer is None else initializer.message
 
 
-def _window(
-    field: str, size: Sizes, stride: Sizes | None, dilation: Sizes | None, padding: str
-) -> network_pb2.Window:
+def _window(field: str, size: Sizes, stride: Sizes | None, dilation: Sizes | None, padding: str) -> network_pb2.Window:
     if padding not in _PADDINGS:
         raise InvalidRequest.because(
             "no such padding",

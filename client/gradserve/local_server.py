@@ -76,7 +76,7 @@ def local(
         client = Client(
             server.address,
             timeout=timeout,
-            connect_timeout=5.0,
+            connect_timeout=1.0,
             retry=retry,
             on_compile=on_compile,
             _on_close=server.stop,
@@ -94,9 +94,7 @@ def local(
 class _Server:
     """The server's process, its socket and its log, in a private folder."""
 
-    def __init__(
-        self, isolation: str, environment: Mapping[str, str], settings: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, isolation: str, environment: Mapping[str, str], settings: Mapping[str, Any]) -> None:
         self._folder = _private_folder()
         self._log = self._folder / "server.log"
         self.address = f"unix:{self._folder / 'gradserve.sock'}"
@@ -133,8 +131,7 @@ class _Server:
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 raise ServerFault(
-                    f"the local server ended with exit status {self._process.returncode}:\n"
-                    f"{self._tail()}"
+                    f"the local server ended with exit status {self._process.returncode}:\n{self._tail()}"
                 )
             if socket.exists():
                 try:
@@ -145,8 +142,7 @@ class _Server:
                     return
             time.sleep(0.02)
         raise ServerFault(
-            f"the local server was not ready within {seconds:g} s ({problem or 'no socket'}):\n"
-            f"{self._tail()}"
+            f"the local server was not ready within {seconds:g} s ({problem or 'no socket'}):\n{self._tail()}"
         )
 
     def stop(self) -> None:

@@ -69,11 +69,7 @@ def _loss(reduction: str, example_weights: str | None, **formula: Any) -> Loss:
             expected=f"one of {', '.join(_REDUCTIONS)}",
         )
     return Loss(
-        message_bytes(
-            loss_pb2.Loss(
-                reduction=_REDUCTIONS[reduction], example_weights=example_weights or "", **formula
-            )
-        )
+        message_bytes(loss_pb2.Loss(reduction=_REDUCTIONS[reduction], example_weights=example_weights or "", **formula))
     )
 
 
@@ -185,9 +181,7 @@ def negative_log_likelihood(
     )
 
 
-def output_loss(
-    prediction: str = "", reduction: Reduction = "mean", example_weights: str | None = None
-) -> Loss:
+def output_loss(prediction: str = "", reduction: Reduction = "mean", example_weights: str | None = None) -> Loss:
     """An output of the network is the loss; reduced if it is no scalar.
 
     Args:
@@ -199,9 +193,7 @@ def output_loss(
     return _loss(reduction, example_weights, output=message)
 
 
-def custom_loss(
-    network: Network, reduction: Reduction = "mean", example_weights: str | None = None
-) -> Loss:
+def custom_loss(network: Network, reduction: Reduction = "mean", example_weights: str | None = None) -> Loss:
     """A loss of your own, computed on the server.
 
     Example:
@@ -218,9 +210,7 @@ def custom_loss(
         example_weights: weights in the batch, if any.
     """
     if not isinstance(network, Network):
-        raise InvalidRequest.because(
-            "no network", field="loss.custom", given=repr(network), expected="a gs.Network"
-        )
+        raise InvalidRequest.because("no network", field="loss.custom", given=repr(network), expected="a gs.Network")
     message = loss_pb2.Loss.Custom(graph=inferred(network))
     return _loss(reduction, example_weights, custom=message)
 
@@ -250,7 +240,7 @@ def sum_of_losses(terms: Mapping[str, Term]) -> Loss:
     total = loss_pb2.Loss.Sum()
     for name, term in terms.items():
         weight, loss = term if isinstance(term, tuple) else (None, term)
-        if not isinstance(loss, Loss) or loss.message.HasField("sum"):
+        if not _is_term(loss):
             raise InvalidRequest.because(
                 "no term of a sum",
                 field=f"loss.sum.terms.{name}",
@@ -259,3 +249,7 @@ def sum_of_losses(terms: Mapping[str, Term]) -> Loss:
             )
         total.terms.append(loss_pb2.Loss.Sum.Term(name=name, loss=loss.message, weight=weight))
     return Loss(message_bytes(loss_pb2.Loss(sum=total)))
+
+
+def _is_term(loss: object) -> bool:
+    return isinstance(loss, Loss) and not loss.message.HasField("sum")

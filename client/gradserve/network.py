@@ -79,9 +79,7 @@ def tensor_spec(name: str, form: Spec | None) -> tensor_pb2.TensorSpec:
         name=name,
         data_type=to_data_type(form.dtype),
         shape=[
-            tensor_pb2.Dimension(symbol=size)
-            if isinstance(size, str)
-            else tensor_pb2.Dimension(size=size)
+            tensor_pb2.Dimension(symbol=size) if isinstance(size, str) else tensor_pb2.Dimension(size=size)
             for size in form.shape
         ],
     )

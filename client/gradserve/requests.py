@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, Literal, TypeVar, final
 
-from gradserve.casting import batch_array, is_double, weight_array
+from gradserve.casting import batch_array, weight_arrays
 from gradserve.errors import InvalidRequest
 from gradserve.layers import whole
 from gradserve.losses import Loss
@@ -114,9 +114,7 @@ def gradients(
         _names(shared, "shared"),
     )
     how = (mode, precision, checkpointing)
-    pieces, headers = _tensors(
-        network, weights, batch, _Gradients.WEIGHTS_FIELD_NUMBER, _Gradients.BATCH_FIELD_NUMBER
-    )
+    pieces, headers = _tensors(network, weights, batch, _Gradients.WEIGHTS_FIELD_NUMBER, _Gradients.BATCH_FIELD_NUMBER)
     pieces.append(_loss(loss, _Gradients.LOSS_FIELD_NUMBER))
     pieces.append(rest)
     pieces.append(_options(_Gradients.OPTIONS_FIELD_NUMBER, how, seed))
@@ -138,9 +136,7 @@ def forward(
     """Forward; the arguments are those of `Client.forward`."""
     rest = message_bytes(_Forward(outputs=_names(outputs, "outputs")))
     how = (mode, precision, None)
-    pieces, headers = _tensors(
-        network, weights, batch, _Forward.WEIGHTS_FIELD_NUMBER, _Forward.BATCH_FIELD_NUMBER
-    )
+    pieces, headers = _tensors(network, weights, batch, _Forward.WEIGHTS_FIELD_NUMBER, _Forward.BATCH_FIELD_NUMBER)
     if loss is not None:
         pieces.append(_loss(loss, _Forward.LOSS_FIELD_NUMBER))
     pieces.append(rest)
@@ -163,9 +159,7 @@ def describe(
     """DescribeNetwork; the arguments are those of `Client.describe`."""
     request = service_pb2.DescribeNetworkRequest(
         network=_definition(network),
-        dimensions={
-            name: whole(one, f"dimensions.{name}") for name, one in (dimensions or {}).items()
-        },
+        dimensions={name: whole(one, f"dimensions.{name}") for name, one in (dimensions or {}).items()},
     )
     if mode or precision or checkpointing:
         request.options.CopyFrom(_compute_options((mode, precision, checkpointing), 0))
@@ -182,9 +176,7 @@ def describe(
 
 def initialize(network: Network, seed: int = 0) -> Call[dict[str, Array]]:
     """InitializeWeights; the arguments are those of `Client.initialize`."""
-    request = service_pb2.InitializeWeightsRequest(
-        network=_definition(network), seed=whole(seed, "seed", _INTEGERS)
-    )
+    request = service_pb2.InitializeWeightsRequest(network=_definition(network), seed=whole(seed, "seed", _INTEGERS))
     signature = ("InitializeWeights", network)
     return Call("InitializeWeights", message_bytes(request), read_weights, signature)
 
@@ -207,9 +199,7 @@ def _tensors(
     if weights is not None:
         pieces += nested(weights_field, weight_pieces)
     if not isinstance(batch, Mapping):
-        raise InvalidRequest.because(
-            "no batch", field="batch", given=type(batch).__name__, expected="arrays by name"
-        )
+        raise InvalidRequest.because("no batch", field="batch", given=type(batch).__name__, expected="arrays by name")
     declared = network.input_dtypes
     arrays = {
         _name(name, "batch"): batch_array(one, declared.get(name), double, f"batch.{name}")
@@ -231,11 +221,9 @@ def _weights(weights: Weights | None) -> tuple[list[Piece], list[bytes], bool]:
         number = service_pb2.Weights.SAFETENSORS_FIELD_NUMBER
         return [field(number, len(content)), content], [head], b'"F64"' in head
     if isinstance(weights, Mapping):
-        double = any(is_double(one) for one in weights.values())
-        arrays = {
-            _name(name, "weights"): weight_array(one, double, f"weights.{name}")
-            for name, one in weights.items()
-        }
+        for name in weights:
+            _name(name, "weights")
+        arrays, double = weight_arrays(weights)
         pieces, headers = tensor_map(service_pb2.NamedTensors.BY_NAME_FIELD_NUMBER, arrays)
         return nested(service_pb2.Weights.TENSORS_FIELD_NUMBER, pieces), headers, double
     raise InvalidRequest.because(
@@ -361,7 +349,5 @@ def _names(names: Iterable[str], argument: str) -> tuple[str, ...]:
 
 def _name(name: str, argument: str) -> str:
     if not isinstance(name, str):
-        raise InvalidRequest.because(
-            "names are strings", field=argument, given=repr(name), expected="a string"
-        )
+        raise InvalidRequest.because("names are strings", field=argument, given=repr(name), expected="a string")
     return name

@@ -62,9 +62,7 @@ def to_dtype(name: DTypeLike, field: str = "dtype") -> np.dtype[Any]:
     except TypeError:
         dtype = None
     if dtype is None or dtype.newbyteorder("<") not in _TO_WIRE:
-        raise InvalidRequest.because(
-            "not an element type that travels", field=field, given=name, expected=_names()
-        )
+        raise InvalidRequest.because("not an element type that travels", field=field, given=name, expected=_names())
     return dtype.newbyteorder("=")
 
 
@@ -112,9 +110,7 @@ def to_array(value: ArrayLike, field: str) -> Array:
 def to_tensor(value: ArrayLike, field: str) -> tensor_pb2.Tensor:
     """`value` as a message of its own, for constants; batches and weights take `wire`."""
     array = to_array(value, field)
-    return tensor_pb2.Tensor(
-        data_type=_TO_WIRE[array.dtype], shape=array.shape, data=array.tobytes()
-    )
+    return tensor_pb2.Tensor(data_type=_TO_WIRE[array.dtype], shape=array.shape, data=array.tobytes())
 
 
 def from_tensor(tensor: tensor_pb2.Tensor) -> Array:
@@ -132,9 +128,7 @@ def from_tensor(tensor: tensor_pb2.Tensor) -> Array:
             return np.array(tensor.values.number, np.float64).astype(dtype).reshape(shape)
         return np.frombuffer(tensor.data, dtype).reshape(shape)
     except ValueError as error:
-        raise ServerFault(
-            f"a tensor of the answer does not fit its shape {shape}: {error}"
-        ) from None
+        raise ServerFault(f"a tensor of the answer does not fit its shape {shape}: {error}") from None
 
 
 def has_dtype(value: object) -> bool:

@@ -42,9 +42,7 @@ def field(number: int, length: int) -> bytes:
 
 
 @lru_cache(maxsize=8192)
-def _entry_header(
-    number: int, name: str, data_type: tensor_pb2.DataType, shape: tuple[int, ...], size: int
-) -> bytes:
+def _entry_header(number: int, name: str, data_type: tensor_pb2.DataType, shape: tuple[int, ...], size: int) -> bytes:
     """What precedes the elements of one entry of a map from name to tensor."""
     key = name.encode()
     tensor = tensor_pb2.Tensor(data_type=data_type, shape=shape).SerializeToString()

@@ -11,7 +11,7 @@ from typing import Any, final
 
 import grpc
 
-from gradserve.errors import InvalidRequest, Unavailable
+from gradserve.errors import InvalidRequest
 from gradserve.transport.retry import RetryPolicy
 
 logger = logging.getLogger("gradserve")
@@ -31,7 +31,7 @@ _OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.keepalive_timeout_ms", 20_000),
     # A server that restarts is found again within a second or so.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
     # A client does not share its connection, nor another's trouble with it.
     ("grpc.use_local_subchannel_pool", 1),
 )
@@ -52,32 +52,26 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Refuses what is no address."""
-        if not isinstance(self.address, str) or ":" not in self.address or "//" in self.address:
+        address: object = self.address
+        if not isinstance(address, str) or ":" not in address or "//" in address:
             raise InvalidRequest.because(
                 "no address",
                 field="address",
-                given=repr(self.address),
+                given=repr(address),
                 expected='"host:port" or "unix:/path/to/socket"',
             )
 
     @property
     def options(self) -> list[tuple[str, Any]]:
         """Options of the channel."""
-        return list(_OPTIONS)
+        # How long gRPC tries to connect at least, which is also how long it tries in fact.
+        patience = max(1, int(self.connect_timeout * 1000))
+        return [*_OPTIONS, ("grpc.min_reconnect_backoff_ms", patience)]
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """Metadata of each call."""
         return (("authorization", f"Bearer {self.token}"),) if self.token else ()
-
-    def nobody(self, waited: float, reason: str) -> Unavailable:
-        """The error for an address where nobody answers."""
-        return Unavailable(
-            f"nobody answers at {self.address}: waited {waited:g} s to connect ({reason}). "
-            "Is the server running there? `gradserve serve --address ...` starts one, and "
-            "gs.local() starts one of its own.",
-            given=self.address,
-        )
 
 
 @final
@@ -110,8 +104,7 @@ def announce_compilation(
     """Tells that the server is compiling, if its initial metadata says so."""
     if any(key == COMPILING_KEY and value in ("1", b"1") for key, value in metadata or ()):
         logger.info(
-            "the server is compiling (first call with this network, loss and shapes); "
-            "this may take some seconds"
+            "the server is compiling (first call with this network, loss and shapes); this may take some seconds"
         )
         if on_compile is not None:
             on_compile()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import random
-import time
 from dataclasses import dataclass
 from typing import final
 
 from gradserve.errors import GradserveError, Overloaded, Unavailable
+
+_RECONNECT_WAIT = 0.1
+"""Seconds at most between two looks for a server that is not there."""
 
 
 @final
@@ -15,10 +16,11 @@ from gradserve.errors import GradserveError, Overloaded, Unavailable
 class RetryPolicy:
     """How often and after what time calls are tried again.
 
-    Tried again are calls that found nobody (`Unavailable`) or no room (`Overloaded`), within their
-    timeout. Waiting times grow by `factor` and are spread at random over their upper half, so that
-    callers that failed together do not come back together. What the server asks for (RetryInfo) is
-    waited at least.
+    Tried again are calls that a server refused because it is about to stop or start
+    (`Unavailable`) or has no room (`Overloaded`), within their timeout. Waiting times grow by
+    `factor` and are spread at random over their upper half, so that callers that failed together
+    do not come back together. What the server asks for (RetryInfo) is waited at least. Where there
+    is no server at all, the client's `connect_timeout` counts, and nothing of this.
 
     Attributes:
         attempts: how often a call is sent at most; 1 never tries again.
@@ -33,63 +35,54 @@ class RetryPolicy:
     longest_wait: float = 30.0
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a call has come.
+
+    Attributes:
+        attempts: attempts that a server answered, at least 1 where the last one was.
+        remaining: seconds left of the call's timeout; None without one.
+        unreachable: seconds since the call first found nobody.
+    """
+
+    attempts: int
+    remaining: float | None = None
+    unreachable: float = 0.0
+
+
+def is_unreachable(error: GradserveError) -> bool:
+    """Whether nobody answered: a gradserve server that answers gives a reason."""
+    return isinstance(error, Unavailable) and not error.reason
+
+
 def wait_before_retry(
     policy: RetryPolicy,
+    connect_timeout: float,
     error: GradserveError,
-    attempts: int,
-    remaining: float | None,
+    progress: Progress,
     chance: float,
 ) -> float | None:
     """Seconds to wait before the next attempt, or None if there is to be none.
 
     Args:
         policy: the policy.
+        connect_timeout: seconds to look for a server.
         error: how the last attempt failed.
-        attempts: attempts so far, at least 1.
-        remaining: seconds left of the call's timeout; None without one.
+        progress: how far the call has come.
         chance: a random number in [0, 1).
     """
-    if not isinstance(error, (Unavailable, Overloaded)) or attempts >= policy.attempts:
+    if is_unreachable(error):
+        wait = _RECONNECT_WAIT * (1 + chance) / 2
+        if progress.unreachable + wait > connect_timeout:
+            return None
+    elif isinstance(error, (Unavailable, Overloaded)) and progress.attempts < policy.attempts:
+        grown = policy.first_wait * policy.factor ** (progress.attempts - 1)
+        wait = min(policy.longest_wait, grown) * (1 + chance) / 2
+        asked = error.retry_seconds or 0.0
+        if asked > policy.longest_wait:
+            return None
+        wait = max(wait, asked * (1 + chance / 4))
+    else:
         return None
-    wait = min(policy.longest_wait, policy.first_wait * policy.factor ** (attempts - 1))
-    wait *= (1 + chance) / 2
-    if error.retry_seconds is not None:
-        if error.retry_seconds > policy.longest_wait:
-            return None
-        wait = max(wait, error.retry_seconds * (1 + chance / 4))
-    return wait if remaining is None or wait < remaining else None
-
-
-@final
-class Attempts:
-    """The attempts of one call: how many there were, and how much of its timeout is left."""
-
-    def __init__(self, policy: RetryPolicy, timeout: float | None) -> None:
-        self._policy = policy
-        self._count = 0
-        unlimited = timeout is None or timeout == float("inf")
-        self._deadline = None if unlimited else time.monotonic() + (timeout or 0.0)
-
-    def remaining(self) -> float | None:
-        """Seconds left, not below 0; None without a timeout."""
-        if self._deadline is None:
-            return None
-        return max(0.0, self._deadline - time.monotonic())
-
-    def wait_after(self, error: GradserveError) -> float:
-        """Seconds to wait before the next attempt.
-
-        Raises:
-            GradserveError: `error`, if there is to be no other attempt.
-        """
-        self._count += 1
-        wait = wait_before_retry(
-            self._policy,
-            error,
-            self._count,
-            self.remaining(),
-            random.random(),  # noqa: S311 (spreads load, keeps no secret)
-        )
-        if wait is None:
-            raise error
-        return wait
+    return wait if progress.remaining is None or wait < progress.remaining else None

@@ -1,0 +1,182 @@
+"""Layers write what the contract means by them."""
+
+import gradserve as gs
+import numpy as np
+import pytest
+from gradserve.v1 import network_pb2
+
+Elementwise = network_pb2.Elementwise
+
+ELEMENTWISE = {
+    gs.relu: "RELU",
+    gs.leaky_relu: "LEAKY_RELU",
+    gs.elu: "ELU",
+    gs.gelu: "GELU_TANH",
+    gs.silu: "SILU",
+    gs.sigmoid: "SIGMOID",
+    gs.tanh: "TANH",
+    gs.softplus: "SOFTPLUS",
+    gs.softmax: "SOFTMAX",
+    gs.log_softmax: "LOG_SOFTMAX",
+    gs.exp: "EXP",
+    gs.log: "LOG",
+    gs.sqrt: "SQRT",
+    gs.square: "SQUARE",
+    gs.absolute: "ABS",
+    gs.negate: "NEGATE",
+    gs.sin: "SIN",
+    gs.cos: "COS",
+    gs.erf: "ERF",
+    gs.stop_gradient: "STOP_GRADIENT",
+    gs.log_sigmoid: "LOG_SIGMOID",
+    gs.log1p: "LOG1P",
+    gs.expm1: "EXPM1",
+    gs.log_gamma: "LOG_GAMMA",
+    gs.rsqrt: "RSQRT",
+    gs.sign: "SIGN",
+    gs.logical_not: "NOT",
+}
+
+
+@pytest.mark.parametrize(("constructor", "function"), ELEMENTWISE.items())
+def test_an_elementwise_layer_names_its_function(constructor, function):
+    layer = constructor(name="f")
+    assert layer.message.elementwise.function == Elementwise.Function.Value(f"FUNCTION_{function}")
+    assert (layer.kind, layer.name) == (constructor.__name__, "f")
+
+
+def test_every_elementwise_function_of_the_contract_has_a_layer():
+    layers = [*(constructor() for constructor in ELEMENTWISE), gs.gelu(exact=True)]
+    functions = {one.message.elementwise.function for one in layers}
+    assert functions == set(Elementwise.Function.values()) - {0}
+
+
+@pytest.mark.parametrize(
+    ("layer", "text"),
+    [
+        (gs.dense(3), "dense { units: 3 }"),
+        (
+            gs.dense(3, bias=False, kernel_initializer=gs.normal(0.5)),
+            "dense { units: 3 without_bias: true kernel_initializer { normal: 0.5 } }",
+        ),
+        (
+            gs.convolution(8, 3),
+            "convolution { filters: 8 window { size: [3, 3] padding: PADDING_SAME } }",
+        ),
+        (
+            gs.convolution(8, (3,), stride=2, dilation=(4,), padding="valid", groups=2, transposed=True),
+            (
+                "convolution { filters: 8 groups: 2 transposed: true "
+                "window { size: 3 stride: 2 dilation: 4 padding: PADDING_VALID } }"
+            ),
+        ),
+        (gs.embedding(100, 16), "embedding { rows: 100 features: 16 }"),
+        (gs.layer_normalization(), "normalization { kind: KIND_LAYER }"),
+        (
+            gs.layer_normalization(1e-6, scale=False, bias=False),
+            ("normalization { kind: KIND_LAYER epsilon: 1e-6 without_scale: true without_bias: true }"),
+        ),
+        (gs.rms_normalization(), "normalization { kind: KIND_RMS }"),
+        (
+            gs.batch_normalization(momentum=0.0, fixed_statistics=True),
+            "normalization { kind: KIND_BATCH momentum: 0 fixed_statistics: true }",
+        ),
+        (
+            gs.max_pooling(2),
+            "pooling { function: FUNCTION_MAX window { size: [2, 2] padding: PADDING_VALID } }",
+        ),
+        (
+            gs.mean_pooling((2, 3), stride=(1, 2), padding="same"),
+            ("pooling { function: FUNCTION_MEAN window { size: [2, 3] stride: [1, 2] padding: PADDING_SAME } }"),
+        ),
+        (gs.global_max_pooling(), "pooling { function: FUNCTION_MAX }"),
+        (gs.global_mean_pooling(), "pooling { function: FUNCTION_MEAN }"),
+        (gs.dropout(0.5), "dropout { rate: 0.5 }"),
+        (gs.reshape(0, 4, -1), "reshape { shape: [0, 4, -1] }"),
+        (gs.flatten(), "reshape { shape: [0, -1] }"),
+        (gs.reduce_sum(), "reduce { function: FUNCTION_SUM }"),
+        (gs.reduce_mean(-1), "reduce { function: FUNCTION_MEAN axes: -1 }"),
+        (
+            gs.reduce_max((0, 1), keep_axes=True),
+            "reduce { function: FUNCTION_MAX axes: [0, 1] keep_axes: true }",
+        ),
+        (gs.reduce_min(0), "reduce { function: FUNCTION_MIN axes: 0 }"),
+        (gs.reduce_log_sum_exp(0), "reduce { function: FUNCTION_LOG_SUM_EXP axes: 0 }"),
+        (gs.leaky_relu(0.2), "elementwise { function: FUNCTION_LEAKY_RELU alpha: 0.2 }"),
+        # An axis of 0 is not an axis that is not set.
+        (gs.softmax(0), "elementwise { function: FUNCTION_SOFTMAX axis: 0 }"),
+    ],
+)
+def test_layers_write_the_message_that_they_mean(layer, text):
+    from google.protobuf import text_format
+
+    assert layer.message == text_format.Parse(text, network_pb2.Node())
+
+
+@pytest.mark.parametrize(
+    ("make", "field"),
+    [
+        (lambda: gs.dense(0), "dense.units"),
+        (lambda: gs.dense(2.5), "dense.units"),
+        (lambda: gs.dense(True), "dense.units"),
+        (lambda: gs.dense(2**63), "dense.units"),
+        (lambda: gs.dense("10"), "dense.units"),
+        (lambda: gs.convolution(8, 0), "convolution.size"),
+        (lambda: gs.convolution(8, (3, 3), stride=(1, 1, 1)), "convolution.stride"),
+        (lambda: gs.convolution(8, 3, padding="full"), "convolution.padding"),
+        (lambda: gs.convolution(8, 3, groups=0), "convolution.groups"),
+        (lambda: gs.embedding(0, 4), "embedding.rows"),
+        (lambda: gs.max_pooling(2, padding="full"), "pooling.padding"),
+        (lambda: gs.dropout(1.0), "dropout.rate"),
+        (lambda: gs.dropout(float("nan")), "dropout.rate"),
+        (lambda: gs.reshape(-2), "reshape.shape"),
+        (lambda: gs.reduce_sum("0"), "reduce_sum.axes"),
+        (lambda: gs.variance_scaling(1.0, "fan"), "mode"),
+        (lambda: gs.variance_scaling(1.0, distribution="normal"), "distribution"),
+    ],
+)
+def test_attributes_that_make_no_sense_are_refused_at_once(make, field):
+    with pytest.raises(gs.InvalidRequest) as caught:
+        make()
+    assert caught.value.field == field
+
+
+def test_numpy_integers_are_integers():
+    assert gs.dense(np.int64(3)) == gs.dense(3)
+
+
+def test_layers_are_values():
+    assert gs.dense(3) == gs.dense(3)
+    assert hash(gs.dense(3)) == hash(gs.dense(3))
+    assert gs.dense(3) != gs.dense(4)
+    assert gs.dense(3, name="a") != gs.dense(3)
+    with pytest.raises(AttributeError):
+        gs.dense(3).kind = "x"
+    gs.dense(3).message.dense.units = 7  # a copy
+    assert repr(gs.dense(3, name="a")) == "Layer(dense, name='a')"
+
+
+@pytest.mark.parametrize(
+    ("initializer", "scale", "mode", "uniform"),
+    [
+        (gs.glorot_uniform(), 1, "FAN_AVERAGE", True),
+        (gs.glorot_normal(), 1, "FAN_AVERAGE", False),
+        (gs.he_uniform(), 2, "FAN_IN", True),
+        (gs.he_normal(), 2, "FAN_IN", False),
+        (gs.lecun_uniform(), 1, "FAN_IN", True),
+        (gs.lecun_normal(), 1, "FAN_IN", False),
+        (gs.variance_scaling(0.5, "fan_out"), 0.5, "FAN_OUT", False),
+    ],
+)
+def test_initializers_that_scale_the_variance(initializer, scale, mode, uniform):
+    message = initializer.message.variance_scaling
+    modes = network_pb2.VarianceScaling.Mode
+    assert (message.scale, modes.Name(message.mode)) == (scale, f"MODE_{mode}")
+    assert message.uniform is uniform
+
+
+def test_initializers_with_one_number():
+    assert gs.constant_initializer(0.0).message.WhichOneof("distribution") == "constant"
+    assert gs.normal(0.1).message.normal == 0.1
+    assert gs.uniform(0.2).message.uniform == 0.2
+    assert "normal: 0.1" in repr(gs.normal(0.1))
