@@ -109,13 +109,24 @@ class Arena:
     def __init__(self, nbytes: int, keep_bytes: int = 256 << 20) -> None:
         self.nbytes = -(-nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
         self.descriptor = _shared_file(self.nbytes)
-        self.memory = mmap.mmap(self.descriptor, self.nbytes)
+        self._memory: mmap.mmap | None = mmap.mmap(self.descriptor, self.nbytes)
         self._keep_bytes = keep_bytes
         self._lock = threading.Lock()
         self._holes = [(0, self.nbytes)]  # (offset, length), in order, never two side by side
         self._lengths: dict[int, int] = {}  # of blocks, by offset
         self._touched = bytearray(-(-self.nbytes // _PIECE))  # 1 for a piece with pages of its own
-        self._closed = False
+
+    @property
+    def memory(self) -> mmap.mmap:
+        """All of it, as long as there is a reference to it.
+
+        Raises:
+            Problem: DRAINING after `close`.
+        """
+        memory = self._memory
+        if memory is None:
+            raise Problem(Reason.DRAINING, "the server is about to stop")
+        return memory
 
     @property
     def used_bytes(self) -> int:
@@ -133,13 +144,10 @@ class Arena:
         """Offset of a fresh block of at least `nbytes`.
 
         Raises:
-            Problem: OVERLOADED if other blocks are in the way, MEMORY_LIMIT if it never fits,
-                DRAINING after `close`.
+            Problem: OVERLOADED if other blocks are in the way, MEMORY_LIMIT if it never fits.
         """
         length = round_up(max(nbytes, 1))
         with self._lock:
-            if self._closed:
-                raise Problem(Reason.DRAINING, "the server is about to stop")
             for index, (offset, room) in enumerate(self._holes):
                 if room >= length:
                     if room == length:
@@ -175,17 +183,12 @@ class Arena:
             pass
 
     def close(self) -> None:
-        """Lets go of the memory, once the last array in it is gone; blocks may still be freed."""
+        """Lets go of the memory, which goes with the last array in it; blocks may still be freed."""
         with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            os.close(self.descriptor)
-            try:
-                self.memory.close()
-            except BufferError:
-                # Arrays of blocks are still around: the mapping goes when they do.
-                del self.memory
+            # Not closed by hand: NumPy's arrays refer to the mapping but do not keep it open.
+            if self._memory is not None:
+                self._memory = None
+                os.close(self.descriptor)
 
     def _free(self, offset: int) -> None:
         length = self._lengths.pop(offset)
@@ -205,14 +208,14 @@ class Arena:
         with self._lock:
             # Counting is quick: one byte stands for a whole piece.
             idle = self._touched.count(1) * _PIECE - sum(self._lengths.values())
-            if self._closed or idle <= self._keep_bytes:
+            if self._memory is None or idle <= self._keep_bytes:
                 return False
             # From the end, as the lowest pages are the next to be used.
             for offset, length in reversed(self._holes):
                 first, end = -(-offset // _PIECE), (offset + length) // _PIECE
                 piece = self._touched.rfind(1, first, end) if first < end else -1
                 if piece >= 0:
-                    self.memory.madvise(mmap.MADV_REMOVE, piece * _PIECE, _PIECE)
+                    self._memory.madvise(mmap.MADV_REMOVE, piece * _PIECE, _PIECE)
                     self._touched[piece] = 0
                     return True
             return False

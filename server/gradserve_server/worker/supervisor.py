@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from typing import Any, Final, TypeVar, final
 
 import msgspec
-import numpy as np
 
 from gradserve_server.common.errors import Problem, ProblemData
 from gradserve_server.common.specs import (
@@ -47,8 +46,8 @@ _LOGGER = logging.getLogger("gradserve_server.worker")
 _PATIENCE_SECONDS = 60.0
 # How long a process may take to start; loading JAX takes a few seconds, on a busy machine more.
 _START_SECONDS = 120.0
-# How long a process that has closed its sockets may take to be gone.
-_EXIT_SECONDS = 2.0
+# How long a process whose sockets are closed may take to be gone, writing a core file included.
+_EXIT_SECONDS = 10.0
 # Pauses before the process is started again, by how often it has died soon after its start.
 _PAUSES_SECONDS = (0.0, 0.1, 0.5, 2.0)
 _SOON_SECONDS = 5.0
@@ -68,22 +67,17 @@ _BYTES: Final = msgspec.msgpack.Decoder(bytes)
 @final
 class _SharedBlock(Block):
     def __init__(self, arena: Arena, layout: Layout) -> None:
-        self.layout = layout
+        memory = arena.memory
         self.offset = arena.allocate(layout.total_bytes)
         self._arena: Arena | None = arena
-        memory = arena.memory
         self.arguments = tuple(place.view(memory, self.offset) for place in layout.arguments)
-
-    def results(self) -> tuple[np.ndarray, ...]:
-        if self._arena is None:
-            raise ValueError("the block is closed")
-        memory = self._arena.memory
-        return tuple(place.view(memory, self.offset) for place in self.layout.results)
+        # Made now: after the run the arena may be closed already.
+        self.results = tuple(place.view(memory, self.offset) for place in layout.results)
 
     def close(self) -> None:
         arena, self._arena = self._arena, None
         if arena is not None:
-            self.arguments = ()
+            self.arguments = self.results = ()
             arena.free(self.offset)
 
 
@@ -94,6 +88,7 @@ class _Incarnation:
     def __init__(self, generation: int, limits: Limits, lanes: int, arena: Arena) -> None:
         self.generation = generation
         self.born = time.monotonic()
+        self._abandoned = False
         ours, theirs = zip(*(socket.socketpair() for _ in range(lanes + 1)), strict=True)
         self._control = ours[0]
         settings = ChildSettings(
@@ -145,17 +140,19 @@ class _Incarnation:
 
     def abandon(self) -> None:
         """Makes the supervising thread end the process."""
+        self._abandoned = True
         with contextlib.suppress(OSError):
             self._control.shutdown(socket.SHUT_RDWR)
 
     def end(self) -> int:
         """Ends the process; gives its exit status, negative for a signal."""
-        self.abandon()
-        try:
-            status = self.process.wait(_EXIT_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            status = self.process.wait()
+        if not self._abandoned:
+            # It is about to be gone by itself, and its own exit status tells why.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(_EXIT_SECONDS)
+        # There is nothing in it to save. Once it is gone, this does nothing.
+        self.process.kill()
+        status = self.process.wait()
         self._control.close()
         return status
 
@@ -203,7 +200,7 @@ class ProcessWorker(Worker):
         assert isinstance(block, _SharedBlock)
         request = RunRequest(program.key, block.offset, seeds.weights, seeds.random)
         reply = self._call(Kind.RUN, request, _RUN_REPLY)
-        return Run(block.results(), reply.execute_seconds)
+        return Run(block.results, reply.execute_seconds)
 
     def describe(self, spec: DescribeSpec) -> Description:
         return self._call(Kind.DESCRIBE, spec, _DESCRIPTION)

@@ -1,0 +1,85 @@
+import threading
+
+import pytest
+from gradserve_server.common.budget import Budget, Purpose
+from gradserve_server.common.errors import Problem, Reason
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.sampled_from(Purpose)), max_size=30), st.data())
+def test_the_ledger_is_the_sum_of_what_is_held(asked, data):
+    budget = Budget(100)
+    held = []
+    for nbytes, purpose in asked:
+        fits = sum(one.nbytes for one in held) + nbytes <= 100
+        try:
+            held.append(budget.reserve(nbytes, purpose))
+        except Problem:
+            assert not fits
+        else:
+            assert fits
+        if held and data.draw(st.booleans()):
+            held.pop(data.draw(st.integers(0, len(held) - 1))).close()
+        assert budget.used == sum(one.nbytes for one in held)
+        for each in Purpose:
+            assert budget.used_by(each) == sum(one.nbytes for one in held if one.purpose is each)
+
+
+def test_what_would_fit_later_is_to_be_tried_again():
+    budget = Budget(100)
+    with budget.reserve(60, Purpose.BLOCKS), pytest.raises(Problem) as caught:
+        budget.reserve(50, Purpose.REQUESTS)
+    assert caught.value.reason is Reason.OVERLOADED
+    assert caught.value.retry_seconds is not None
+    assert caught.value.metadata["needed_bytes"] == "50"
+    assert caught.value.metadata["limit_bytes"] == "100"
+    assert caught.value.metadata["used_bytes"] == "60"
+    budget.reserve(50, Purpose.REQUESTS)
+
+
+def test_what_never_fits_beside_the_programs_is_refused_for_good():
+    budget = Budget(100)
+    budget.reserve(30, Purpose.PROGRAMS)
+    with pytest.raises(Problem) as caught:
+        budget.reserve(71, Purpose.BLOCKS)
+    assert caught.value.reason is Reason.MEMORY_LIMIT
+    assert caught.value.retry_seconds is None
+    assert caught.value.metadata["limit_bytes"] == "70"
+
+
+def test_closing_again_gives_nothing_back():
+    budget = Budget(100)
+    other = budget.reserve(10, Purpose.BLOCKS)
+    reservation = budget.reserve(60, Purpose.BLOCKS)
+    reservation.close()
+    reservation.close()
+    assert budget.used == other.nbytes
+
+
+def test_a_negative_size_is_a_bug_of_the_caller():
+    with pytest.raises(ValueError, match="-1"):
+        Budget(100).reserve(-1, Purpose.BLOCKS)
+
+
+def test_threads_never_hold_more_than_there_is():
+    budget = Budget(5)
+    most = []
+    refusals = set()
+
+    def take() -> None:
+        for _ in range(300):
+            try:
+                with budget.reserve(2, Purpose.EXECUTION):
+                    most.append(budget.used)
+            except Problem as problem:
+                refusals.add(problem.reason)
+
+    threads = [threading.Thread(target=take) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(most) <= 4
+    assert refusals <= {Reason.OVERLOADED}
+    assert budget.used == 0

@@ -1,0 +1,24 @@
+import platform
+
+import pytest
+from gradserve_server.common.memory import ALIGNMENT, aligned, keep_freed_memory, round_up
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@given(st.integers(1, 10_000))
+def test_buffers_begin_where_xla_takes_them_as_they_are(nbytes):
+    buffer = aligned(nbytes)
+    assert buffer.nbytes == nbytes
+    assert buffer.ctypes.data % ALIGNMENT == 0
+
+
+@given(st.integers(0, 1 << 60))
+def test_rounding_up_gives_the_next_multiple(nbytes):
+    assert round_up(nbytes) % ALIGNMENT == 0
+    assert nbytes <= round_up(nbytes) < nbytes + ALIGNMENT
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's malloc only")
+def test_glibc_takes_the_settings():
+    assert keep_freed_memory()
