@@ -42,9 +42,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     at = f"127.0.0.1:{_free_port()}"
     log = tmp_path_factory.mktemp("serve") / "log"
     with log.open("wb") as sink:
-        server = subprocess.Popen(
-            [*GRADSERVE, "serve", "--address", at], stdout=sink, stderr=subprocess.STDOUT
-        )
+        server = subprocess.Popen([*GRADSERVE, "serve", "--address", at], stdout=sink, stderr=subprocess.STDOUT)
         try:
             _wait(at, server, log)
             yield at
@@ -77,9 +75,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("files")
     given = worked_example.Numbers()
     gs.save(worked_example.network(), folder / "network.json")
-    (folder / "loss.json").write_text(
-        json.dumps({"binary_cross_entropy": {"prediction": "y", "target": "target"}})
-    )
+    (folder / "loss.json").write_text(json.dumps({"binary_cross_entropy": {"prediction": "y", "target": "target"}}))
     weights = {name: np.array(getattr(given, name)) for name in ("w1", "b1", "w2", "b2")}
     gs.save_weights(weights, folder / "weights.safetensors")
     np.savez(folder / "batch.npz", x=np.array([given.x]), target=np.array([1.0]))
@@ -103,9 +99,7 @@ def _assert_worked_out(output: Path) -> None:
         assert array.item() == pytest.approx(EXPECTED[f"dL/d{name}"], abs=1e-6)
 
 
-def test_grad_writes_gradients_and_prints_a_summary(
-    address: str, files: Path, tmp_path: Path
-) -> None:
+def test_grad_writes_gradients_and_prints_a_summary(address: str, files: Path, tmp_path: Path) -> None:
     output = tmp_path / "gradients.safetensors"
     done = _shell(*_grad(files, output), "--inputs", "x", "--address", address)
     assert done.returncode == 0, done.stderr
@@ -117,9 +111,7 @@ def test_grad_writes_gradients_and_prints_a_summary(
     assert "Compiling" in done.stderr
 
 
-def test_grad_without_an_address_starts_a_server_and_gives_json(
-    files: Path, tmp_path: Path
-) -> None:
+def test_grad_without_an_address_starts_a_server_and_gives_json(files: Path, tmp_path: Path) -> None:
     output = tmp_path / "gradients.safetensors"
     done = _shell(*_grad(files, output), "--inputs", "x", "--json")
     assert done.returncode == 0, done.stderr
@@ -138,9 +130,7 @@ def test_grad_without_an_address_starts_a_server_and_gives_json(
     assert "Starting a local server" in done.stderr
 
 
-def test_grad_selects_clips_and_starts_from_a_seed(
-    address: str, files: Path, tmp_path: Path
-) -> None:
+def test_grad_selects_clips_and_starts_from_a_seed(address: str, files: Path, tmp_path: Path) -> None:
     output = tmp_path / "gradients.safetensors"
     words = _grad(files, output)
     words[words.index("--weights") + 1] = "seed:0"
@@ -174,9 +164,7 @@ def test_nobody_at_the_address_ends_with_1(files: Path, tmp_path: Path) -> None:
     assert "127.0.0.1" in done.stderr
 
 
-def test_an_output_that_cannot_be_written_ends_with_2(
-    address: str, files: Path, tmp_path: Path
-) -> None:
+def test_an_output_that_cannot_be_written_ends_with_2(address: str, files: Path, tmp_path: Path) -> None:
     done = _shell(*_grad(files, tmp_path), "--address", address)
     assert done.returncode == 2
     done = _shell(*_grad(files, tmp_path / "none" / "g.safetensors"), "--address", address)

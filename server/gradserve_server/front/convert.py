@@ -1,0 +1,390 @@
+"""Requests of the contract as specs and arrays, and results as answers. Wire types stop here."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from gradserve.v1 import gradient_service_pb2 as service
+from gradserve.v1 import loss_pb2, network_pb2, tensor_pb2
+from gradserve_server.common.errors import Problem, Reason
+from gradserve_server.common.specs import (
+    ArraySpec,
+    Mode,
+    NetworkSource,
+    Program,
+    ProgramSpec,
+    Selection,
+    SymbolicSpec,
+    describe,
+)
+from gradserve_server.common.unknown_fields import refuse_unknown
+from gradserve_server.front.tensors import (
+    DTYPES,
+    FLOATING,
+    NUMBERS,
+    Array,
+    read_safetensors,
+    read_tensor,
+    write_safetensors,
+    write_tensor,
+)
+from gradserve_server.worker.interface import Seeds
+
+_MODES = {
+    service.ComputeOptions.MODE_UNSPECIFIED: Mode.UNSPECIFIED,
+    service.ComputeOptions.MODE_INFERENCE: Mode.INFERENCE,
+    service.ComputeOptions.MODE_TRAINING: Mode.TRAINING,
+}
+# Options of the contract that are not served yet, each with what it is when it asks for nothing.
+_LATER_SELECTION = {"per_example": False, "clip_example_norm": 0.0, "example_summary": False}
+_LATER_OPTIONS = {"precision": 0, "loss_scale": 0.0}
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A request, ready to run: what it depends on, its arrays in order (weights, batch), and its seeds."""
+
+    spec: ProgramSpec
+    arrays: tuple[Array, ...]
+    seeds: Seeds
+
+
+def gradients_task(request: service.ComputeGradientsRequest, most_bytes: int) -> Task:
+    """What `request` asks for.
+
+    Raises:
+        Problem: something in it is missing, malformed or not served.
+    """
+    _refuse_unknown_here(request, "")
+    if not request.HasField("loss"):
+        raise Problem(Reason.MISSING_FIELD, "gradients need a loss", field="loss")
+    selection = _selection(request.gradients.SerializeToString(deterministic=True))
+    return _task("gradients", request, selection, tuple(request.outputs), tuple(request.shared), most_bytes)
+
+
+def forward_task(request: service.ForwardRequest, most_bytes: int) -> Task:
+    """What `request` asks for."""
+    _refuse_unknown_here(request, "")
+    return _task("forward", request, Selection(), tuple(request.outputs), (), most_bytes)
+
+
+def _task(
+    kind: Any,
+    request: service.ComputeGradientsRequest | service.ForwardRequest,
+    selection: Selection,
+    outputs: tuple[str, ...],
+    shared: tuple[str, ...],
+    most_bytes: int,
+) -> Task:
+    mode = _options(request.options.SerializeToString(deterministic=True))
+    batch = _batch(request.batch, shared)
+    weights, seed = _weights(request.weights)
+    spec = ProgramSpec(
+        kind=kind,
+        network=network_source(request.network, most_bytes),
+        loss=loss_bytes(request.loss, most_bytes) if request.HasField("loss") else b"",
+        batch=_forms(batch),
+        weights=None if weights is None else _forms(weights),
+        selection=selection,
+        mode=mode,
+        outputs=outputs,
+        shared=tuple(sorted(shared)),
+    )
+    arrays = (*(weights or {}).values(), *batch.values())
+    return Task(spec, arrays, Seeds(seed, request.options.seed))
+
+
+def network_source(definition: network_pb2.NetworkDefinition, most_bytes: int) -> NetworkSource:
+    """The network's bytes, unread: to parse a stranger's definition is the worker's risk."""
+    _refuse_unknown_here(definition, "network")
+    source = definition.WhichOneof("source")
+    if definition.digest_format and source != "digest":
+        raise Problem(
+            Reason.INVALID_VALUE, "it goes with a digest only", field="network.digest_format", expected="not set"
+        )
+    match source:
+        case "serialized_graph":
+            content = definition.serialized_graph
+        case "graph":
+            content = definition.graph.SerializeToString(deterministic=True)
+        case None:
+            raise Problem(Reason.MISSING_FIELD, "there is no network", field="network")
+        case _:
+            raise Problem(
+                Reason.NOT_IMPLEMENTED_YET,
+                f"networks as '{source}' are not served yet",
+                field=f"network.{source}",
+                expected="graph or serialized_graph",
+            )
+    _check_size(content, f"network.{source}", most_bytes)
+    return NetworkSource("graph", content)
+
+
+def loss_bytes(loss: loss_pb2.Loss, most_bytes: int) -> bytes:
+    """The loss's bytes, unread but for their number."""
+    content = loss.SerializeToString(deterministic=True)
+    _check_size(content, "loss", most_bytes)
+    # An empty message would be no loss at all; the worker says what is missing in this one.
+    return content or loss_pb2.Loss(reduction=loss_pb2.Loss.REDUCTION_MEAN).SerializeToString()
+
+
+def _check_size(content: bytes, field: str, most_bytes: int) -> None:
+    if len(content) > most_bytes:
+        raise Problem(
+            Reason.TOO_LARGE,
+            "the definition is too large",
+            field=field,
+            given=f"{len(content)} bytes",
+            expected=f"at most {most_bytes} bytes",
+            metadata={"needed_bytes": str(len(content)), "limit_bytes": str(most_bytes)},
+        )
+
+
+@functools.lru_cache(maxsize=1024)
+def _selection(content: bytes) -> Selection:
+    message = service.GradientSelection.FromString(content)
+    refuse_unknown(message, "gradients")
+    _refuse_later(message, _LATER_SELECTION, "gradients")
+    clip = message.clip_global_norm
+    if not (math.isfinite(clip) and clip >= 0):
+        raise Problem(
+            Reason.INVALID_VALUE,
+            "not a norm",
+            field="gradients.clip_global_norm",
+            given=str(clip),
+            expected="a finite number of at least 0",
+        )
+    dtype = None
+    if message.data_type:
+        dtype = DTYPES[message.data_type]
+        if dtype not in FLOATING:
+            raise Problem(
+                Reason.INVALID_VALUE,
+                "gradients are floating-point numbers",
+                field="gradients.data_type",
+                given=str(dtype),
+                expected="float16, bfloat16, float32 or float64",
+            )
+    return Selection(
+        parameters=tuple(message.parameters),
+        inputs=tuple(message.inputs),
+        without_parameters=message.without_parameters,
+        summary_only=message.summary_only,
+        clip_global_norm=clip,
+        dtype=None if dtype is None else dtype.name,
+    )
+
+
+selection_of = _selection
+
+
+@functools.lru_cache(maxsize=1024)
+def _options_of(content: bytes) -> Mode:
+    message = service.ComputeOptions.FromString(content)
+    refuse_unknown(message, "options")
+    _refuse_later(message, _LATER_OPTIONS, "options")
+    if message.checkpointing not in (
+        service.ComputeOptions.CHECKPOINTING_UNSPECIFIED,
+        service.ComputeOptions.CHECKPOINTING_OFF,
+    ):
+        raise _later("options.checkpointing")
+    if message.micro_batches < 0:
+        raise Problem(
+            Reason.INVALID_VALUE,
+            "not a number of parts",
+            field="options.micro_batches",
+            given=str(message.micro_batches),
+            expected="at least 0",
+        )
+    if message.micro_batches > 1:
+        raise _later("options.micro_batches")
+    return _MODES[message.mode]
+
+
+def _options(content: bytes) -> Mode:
+    return _options_of(content)
+
+
+mode_of = _options
+
+
+def _refuse_later(message: Any, later: Mapping[str, Any], field: str) -> None:
+    for name, nothing in later.items():
+        if getattr(message, name) != nothing:
+            raise _later(f"{field}.{name}")
+
+
+def _later(field: str) -> Problem:
+    return Problem(Reason.UNSUPPORTED_OPTION, "this option is not served yet", field=field)
+
+
+def _refuse_unknown_here(message: Any, field: str) -> None:
+    """Refuses unknown fields of `message` itself: cheap enough for every call; what lies below is checked apart."""
+    if len(UnknownFieldSet(message)):
+        refuse_unknown(message, field)
+
+
+def _forms(arrays: Mapping[str, Array]) -> tuple[ArraySpec, ...]:
+    return tuple(ArraySpec(name, array.dtype.name, array.shape) for name, array in arrays.items())
+
+
+def _batch(message: Mapping[str, tensor_pb2.Tensor], shared: Sequence[str]) -> dict[str, Array]:
+    if not message:
+        raise Problem(Reason.EMPTY_BATCH, "the batch holds no tensors", field="batch")
+    for index, name in enumerate(shared):
+        if name not in message:
+            raise Problem(
+                Reason.UNKNOWN_NAME,
+                "the batch holds no tensor of this name",
+                field=f"shared[{index}]",
+                given=repr(name),
+                expected=", ".join(sorted(message)),
+            )
+    arrays = {name: read_tensor(message[name], f"batch.{name}") for name in sorted(message)}
+    first = ""
+    for name, array in arrays.items():
+        if name in shared:
+            continue
+        if not array.ndim:
+            raise Problem(
+                Reason.SHAPE_MISMATCH,
+                "its first axis should count examples, and it has no axes",
+                field=f"batch.{name}",
+                given=describe(array.dtype, array.shape),
+                hint="Name it in `shared` if it is one tensor for all examples.",
+            )
+        if not array.shape[0]:
+            raise Problem(
+                Reason.EMPTY_BATCH,
+                "the batch has no examples",
+                field=f"batch.{name}",
+                given=describe(array.dtype, array.shape),
+            )
+        if first and array.shape[0] != arrays[first].shape[0]:
+            raise Problem(
+                Reason.BATCH_SIZE_MISMATCH,
+                f"its number of examples is not that of '{first}'",
+                field=f"batch.{name}",
+                given=describe(array.dtype, array.shape),
+                expected=f"{arrays[first].shape[0]} examples",
+                hint="The first axis counts examples; name tensors without that axis in `shared`.",
+            )
+        first = first or name
+    return arrays
+
+
+def _weights(message: service.Weights) -> tuple[dict[str, Array] | None, int]:
+    """Arrays in order of name, or None and a seed."""
+    _refuse_unknown_here(message, "weights")
+    if message.keep:
+        raise _later("weights.keep")
+    match message.WhichOneof("source"):
+        case "tensors":
+            _refuse_unknown_here(message.tensors, "weights.tensors")
+            by_name = message.tensors.by_name
+            arrays = {name: read_tensor(by_name[name], f"weights.{name}") for name in sorted(by_name)}
+        case "safetensors":
+            read = read_safetensors(message.safetensors, "weights.safetensors")
+            arrays = {name: read[name] for name in sorted(read)}
+        case "seed":
+            return None, message.seed
+        case None:
+            raise Problem(
+                Reason.MISSING_FIELD,
+                "there are no weights, and a native graph has none of its own",
+                field="weights",
+                expected="tensors, safetensors or seed",
+            )
+        case other:
+            raise Problem(
+                Reason.NOT_IMPLEMENTED_YET, f"weights as '{other}' are not served yet", field=f"weights.{other}"
+            )
+    for name, array in arrays.items():
+        if array.dtype not in FLOATING:
+            raise Problem(
+                Reason.DTYPE_MISMATCH,
+                "weights are floating-point numbers",
+                field=f"weights.{name}",
+                given=describe(array.dtype, array.shape),
+                expected="float16, bfloat16, float32 or float64",
+            )
+    return arrays, 0
+
+
+def gradients_answer(
+    program: Program, results: Iterable[Array], *, as_safetensors: bool
+) -> service.ComputeGradientsResponse:
+    """The answer that the results of a run make."""
+    response = service.ComputeGradientsResponse()
+    gradients: dict[str, Array] = {}
+    for result, array in zip(program.results, results, strict=True):
+        name = result.array.name
+        match result.group:
+            case "numbers":
+                _numbers(response, program.numbers, array)
+            case "gradient":
+                gradients[name] = array
+            case "input_gradient":
+                response.input_gradients[name].CopyFrom(write_tensor(array))
+            case "output":
+                response.outputs[name].CopyFrom(write_tensor(array))
+            case "updated_statistic":
+                response.updated_statistics[name].CopyFrom(write_tensor(array))
+    if as_safetensors:
+        response.safetensors = write_safetensors(gradients)
+    else:
+        response.tensors.SetInParent()
+        _fill(response.tensors.by_name, gradients)
+    return response
+
+
+def _fill(tensors: Any, arrays: Mapping[str, Array]) -> None:
+    for name, array in arrays.items():
+        tensor = tensors[name]
+        tensor.data_type = NUMBERS[array.dtype]
+        tensor.shape.extend(array.shape)
+        tensor.data = array.tobytes()
+
+
+def _numbers(response: service.ComputeGradientsResponse, names: tuple[str, ...], values: Array) -> None:
+    summary = response.summary
+    for name, value in zip(names, values.tolist(), strict=True):
+        match name:
+            case "loss":
+                response.loss = value
+            case "weight_sum":
+                response.weight_sum = value
+            case "global_norm":
+                summary.global_norm = value
+            case "finite":
+                summary.finite = bool(value)
+            case _:
+                kind, _, path = name.partition(":")
+                (summary.norms if kind == "norm" else response.terms)[path] = value
+
+
+def forward_answer(program: Program, results: Iterable[Array]) -> service.ForwardResponse:
+    """The answer that the results of a run make."""
+    response = service.ForwardResponse()
+    for result, array in zip(program.results, results, strict=True):
+        if result.group == "output":
+            response.outputs[result.array.name].CopyFrom(write_tensor(array))
+        elif result.group == "numbers":
+            response.loss = float(array[program.numbers.index("loss")])
+    return response
+
+
+def tensor_spec(spec: ArraySpec | SymbolicSpec) -> tensor_pb2.TensorSpec:
+    """Name, type and shape as the contract writes them."""
+    dimensions = [
+        tensor_pb2.Dimension(symbol=size) if isinstance(size, str) else tensor_pb2.Dimension(size=size)
+        for size in spec.shape
+    ]
+    return tensor_pb2.TensorSpec(name=spec.name, data_type=NUMBERS[np.dtype(spec.dtype)], shape=dimensions)  # type: ignore[arg-type]

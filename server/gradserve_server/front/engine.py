@@ -1,0 +1,210 @@
+"""What each call does: conversion, program, memory, run, answer."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import time
+from collections.abc import Callable
+from typing import Any, Protocol, final
+
+from google.protobuf import duration_pb2
+
+from gradserve.v1 import gradient_service_pb2 as service
+from gradserve.v1 import tensor_pb2
+from gradserve_server.common.budget import Budget, Purpose
+from gradserve_server.common.config import Settings
+from gradserve_server.common.errors import Problem, Reason
+from gradserve_server.common.metrics import Metrics
+from gradserve_server.common.specs import DescribeSpec, Program
+from gradserve_server.common.unknown_fields import refuse_unknown
+from gradserve_server.front import convert
+from gradserve_server.front.programs import Programs
+from gradserve_server.worker.interface import ProgramMissing, Run, Worker, WorkerDied
+
+# How often a call may find its worker dead before it is taken for the cause.
+_TRIES = 3
+
+
+class Caller(Protocol):
+    """What the engine needs of the call that it answers."""
+
+    def check(self) -> None:
+        """Raises a `Problem` if the caller has given up or its deadline has passed."""
+
+    def compiling(self) -> None:
+        """Tells the caller that its program is being compiled."""
+
+
+@final
+class Engine:
+    """Answers calls; knows nothing of gRPC, and of the worker only its interface."""
+
+    def __init__(self, settings: Settings, worker: Worker, metrics: Metrics) -> None:
+        self._settings = settings
+        self._worker = worker
+        self._metrics = metrics
+        self._programs = Programs(settings.max_programs)
+        self.budget = Budget(settings.memory_budget)
+        for purpose in Purpose:
+            metrics.watch_memory(purpose.value, lambda purpose=purpose: self.budget.used_by(purpose))  # type: ignore[misc]
+        metrics.watch_programs(lambda: len(self._programs))
+
+    def compute_gradients(
+        self, request: service.ComputeGradientsRequest, caller: Caller
+    ) -> service.ComputeGradientsResponse:
+        """ComputeGradients."""
+        start = time.perf_counter()
+        task = convert.gradients_task(request, self._settings.max_definition_bytes)
+        self._metrics.observe("ComputeGradients", "convert", time.perf_counter() - start)
+
+        def answer(program: Program, run: Run) -> service.ComputeGradientsResponse:
+            return convert.gradients_answer(program, run.results, as_safetensors=request.gradients.as_safetensors)
+
+        return self._run("ComputeGradients", task, caller, answer)
+
+    def forward(self, request: service.ForwardRequest, caller: Caller) -> service.ForwardResponse:
+        """Forward."""
+        task = convert.forward_task(request, self._settings.max_definition_bytes)
+        return self._run("Forward", task, caller, lambda program, run: convert.forward_answer(program, run.results))
+
+    def describe_network(
+        self, request: service.DescribeNetworkRequest, caller: Caller
+    ) -> service.DescribeNetworkResponse:
+        """DescribeNetwork."""
+        refuse_unknown(request, "")
+        most = self._settings.max_definition_bytes
+        source = convert.network_source(request.network, most)
+        spec = DescribeSpec(
+            network=source,
+            dimensions=dict(request.dimensions),
+            loss=convert.loss_bytes(request.loss, most) if request.HasField("loss") else b"",
+            selection=convert.selection_of(request.gradients.SerializeToString(deterministic=True)),
+            mode=convert.mode_of(request.options.SerializeToString(deterministic=True)),
+        )
+        if spec.dimensions:
+            caller.compiling()
+        found = self._again(caller, lambda: self._worker.describe(spec))
+        response = service.DescribeNetworkResponse(
+            digest=digest(source.content),
+            inputs=[convert.tensor_spec(one) for one in found.inputs],
+            outputs=[convert.tensor_spec(one) for one in found.outputs],
+            parameters=[convert.tensor_spec(one) for one in found.parameters],
+            statistics=[convert.tensor_spec(one) for one in found.statistics],
+            parameter_count=sum(_elements(one.shape) for one in found.parameters),
+            flops=found.flops or 0,
+        )
+        for plan in found.memory:
+            response.memory.add(
+                checkpointing=service.ComputeOptions.CHECKPOINTING_OFF,
+                peak_bytes=plan.peak_bytes,
+                fits=plan.peak_bytes <= self.budget.total_bytes,
+            )
+        return response
+
+    def initialize_weights(
+        self, request: service.InitializeWeightsRequest, caller: Caller
+    ) -> service.InitializeWeightsResponse:
+        """InitializeWeights."""
+        refuse_unknown(request, "")
+        if request.keep_only:
+            raise Problem(Reason.UNSUPPORTED_OPTION, "this option is not served yet", field="keep_only")
+        source = convert.network_source(request.network, self._settings.max_definition_bytes)
+        content = self._again(caller, lambda: self._worker.initialize(source, request.seed))
+        return service.InitializeWeightsResponse(safetensors=content, digest=digest(content))
+
+    def get_server_info(self, request: service.GetServerInfoRequest, caller: Caller) -> service.GetServerInfoResponse:
+        """GetServerInfo."""
+        refuse_unknown(request, "")
+        platform = self._again(caller, self._worker.platform)
+        names = ("max_message_bytes", "max_definition_bytes", "max_nodes", "max_programs", "memory_budget")
+        packages = ("grpcio", "protobuf")
+        return service.GetServerInfoResponse(
+            version=importlib.metadata.version("gradserve"),
+            platform=platform.platform,
+            devices=platform.devices,
+            limits={name: getattr(self._settings, name) for name in names},
+            operations=platform.operations,
+            losses=platform.losses,
+            versions=platform.versions | {name: importlib.metadata.version(name) for name in packages},
+        )
+
+    def _run(self, method: str, task: convert.Task, caller: Caller, answer: Callable[[Program, Run], Any]) -> Any:
+        """Finds or makes the program, runs it in memory of the budget, and makes the answer of its results."""
+        compile_seconds = 0.0
+        for attempt in range(1, _TRIES + 1):
+            caller.check()
+            program = self._programs.find(task.spec)
+            if program is None:
+                caller.compiling()
+                start = time.perf_counter()
+                program = self._again(caller, lambda: self._programs.get(task.spec, self._worker.prepare))
+                compile_seconds += time.perf_counter() - start
+                self._metrics.observe(method, "compile", compile_seconds)
+                caller.check()
+            held = sum(one.nbytes for one in program.arguments) + sum(one.array.nbytes for one in program.results)
+            with (
+                self.budget.reserve(held, Purpose.BLOCKS),
+                self.budget.reserve(program.peak_bytes, Purpose.EXECUTION),
+                self._worker.allocate(program) as block,
+            ):
+                for room, array in zip(block.arguments, task.arrays, strict=True):
+                    room[...] = array
+                start = time.perf_counter()
+                try:
+                    run = self._worker.run(program, block, task.seeds)
+                except ProgramMissing:
+                    self._programs.forget(task.spec)
+                    continue
+                except WorkerDied:
+                    self._programs.forget(task.spec)
+                    if attempt == _TRIES:
+                        raise _crashed() from None
+                    continue
+                done = time.perf_counter()
+                response = answer(program, run)
+            queue = max(0.0, done - start - run.execute_seconds)
+            _set(response.timing.queue, queue)
+            _set(response.timing.compile, compile_seconds)
+            _set(response.timing.execute, run.execute_seconds)
+            response.timing.batched_requests = 1
+            self._metrics.observe(method, "queue", queue)
+            self._metrics.observe(method, "execute", run.execute_seconds)
+            self._metrics.observe(method, "answer", time.perf_counter() - done)
+            return response
+        raise _crashed()
+
+    def _again(self, caller: Caller, call: Callable[[], Any]) -> Any:
+        """Makes a call of the worker, again if the worker dies under it."""
+        for _ in range(_TRIES):
+            caller.check()
+            try:
+                return call()
+            except WorkerDied:
+                continue
+        raise _crashed()
+
+
+def _crashed() -> Problem:
+    return Problem(
+        Reason.WORKER_CRASHED,
+        f"the worker died {_TRIES} times with this request in it",
+        hint="The request may be the cause; do not send it again unchanged.",
+    )
+
+
+def _set(duration: duration_pb2.Duration, seconds: float) -> None:
+    nanoseconds = int(seconds * 1e9)
+    duration.seconds, duration.nanos = divmod(nanoseconds, 1_000_000_000)
+
+
+def _elements(shape: tuple[int, ...]) -> int:
+    total = 1
+    for size in shape:
+        total *= size
+    return total
+
+
+def digest(content: bytes) -> tensor_pb2.Digest:
+    """Content address of `content`."""
+    return tensor_pb2.Digest(hash=hashlib.sha256(content).hexdigest(), size_bytes=len(content))

@@ -1,0 +1,139 @@
+"""The contract's calls as gRPC handlers: bytes in, bytes out, every failure a status with details."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any, final
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from gradserve.v1 import artifact_service_pb2, gradient_service_pb2, training_service_pb2
+from gradserve_server.common.budget import Purpose
+from gradserve_server.common.errors import Problem, Reason
+from gradserve_server.common.metrics import Metrics
+from gradserve_server.front.engine import Engine
+from gradserve_server.front.status import abort
+
+_LOGGER = logging.getLogger("gradserve_server.front")
+_COMPILING = (("gradserve-compiling", "1"),)
+
+SERVICES = (
+    gradient_service_pb2.DESCRIPTOR.services_by_name["GradientService"],
+    artifact_service_pb2.DESCRIPTOR.services_by_name["ArtifactService"],
+    training_service_pb2.DESCRIPTOR.services_by_name["TrainingService"],
+)
+
+
+@final
+class _Caller:
+    """The engine's view of a call."""
+
+    def __init__(self, context: grpc.ServicerContext) -> None:
+        self._context = context
+        self._told = False
+
+    def check(self) -> None:
+        remaining = self._context.time_remaining()
+        if remaining is not None and remaining <= 0:
+            raise Problem(Reason.DEADLINE_EXPIRED, "the deadline passed before the request could run")
+        if not self._context.is_active():
+            raise Problem(Reason.CANCELLED, "the caller gave the request up")
+
+    def compiling(self) -> None:
+        if not self._told:
+            self._told = True
+            self._context.send_initial_metadata(_COMPILING)
+
+
+def handlers(engine: Engine, metrics: Metrics) -> list[grpc.GenericRpcHandler]:
+    """Handlers of all calls of the contract. Those not served yet answer so, by name."""
+    served: dict[str, tuple[type[Message], Callable[[Any, Any], Message]]] = {
+        "ComputeGradients": (gradient_service_pb2.ComputeGradientsRequest, engine.compute_gradients),
+        "Forward": (gradient_service_pb2.ForwardRequest, engine.forward),
+        "DescribeNetwork": (gradient_service_pb2.DescribeNetworkRequest, engine.describe_network),
+        "InitializeWeights": (gradient_service_pb2.InitializeWeightsRequest, engine.initialize_weights),
+        "GetServerInfo": (gradient_service_pb2.GetServerInfoRequest, engine.get_server_info),
+    }
+    found = []
+    for description in SERVICES:
+        methods = {}
+        for method in description.methods:
+            if method.name in served:
+                methods[method.name] = _unary(method.name, *served[method.name], engine, metrics)
+            else:
+                methods[method.name] = _later(f"{description.name}.{method.name}", method, metrics)
+        found.append(grpc.method_handlers_generic_handler(description.full_name, methods))
+    return found
+
+
+def _unary(
+    name: str,
+    message_type: type[Message],
+    function: Callable[[Any, Any], Message],
+    engine: Engine,
+    metrics: Metrics,
+) -> grpc.RpcMethodHandler[bytes, bytes]:
+    def handle(content: bytes, context: grpc.ServicerContext) -> bytes:
+        start = time.perf_counter()
+        code = "OK"
+        try:
+            with engine.budget.reserve(len(content), Purpose.REQUESTS):
+                try:
+                    # Parsed here and not by gRPC: there, bytes that are no message would be the server's fault.
+                    request = message_type.FromString(content)
+                except DecodeError:
+                    raise Problem(
+                        Reason.MALFORMED_REQUEST,
+                        f"the bytes are no {message_type.DESCRIPTOR.name}",
+                        given=f"{len(content)} bytes",
+                    ) from None
+                return function(request, _Caller(context)).SerializeToString()
+        except Problem as problem:
+            code = problem.reason.code.value
+            _LOGGER.info(
+                "call refused", extra={"method": name, "code": code, "reason": problem.reason.name, **problem.metadata}
+            )
+            return abort(context, problem)  # type: ignore[no-any-return]
+        except Exception:
+            code = Reason.INTERNAL.code.value
+            return abort(context, _fault(name))  # type: ignore[no-any-return]
+        finally:
+            seconds = time.perf_counter() - start
+            metrics.count(name, code)
+            metrics.observe(name, "total", seconds)
+            if _LOGGER.isEnabledFor(logging.DEBUG):
+                _LOGGER.debug("call answered", extra={"method": name, "code": code, "seconds": seconds})
+
+    return grpc.unary_unary_rpc_method_handler(handle)
+
+
+def _fault(name: str) -> Problem:
+    """Logs the exception at hand; the caller gets a number to ask about, and nothing of the inside."""
+    number = uuid.uuid4().hex
+    _LOGGER.exception("call failed", extra={"method": name, "request_id": number})
+    return Problem(
+        Reason.INTERNAL, "the server failed; its log says more under the request's id", metadata={"request_id": number}
+    )
+
+
+def _later(name: str, method: Any, metrics: Metrics) -> grpc.RpcMethodHandler[bytes, bytes]:
+    problem = Problem(Reason.NOT_IMPLEMENTED_YET, f"{name} is not served yet", metadata={"method": name})
+
+    def refuse(_request: Any, context: grpc.ServicerContext) -> Any:
+        metrics.count(method.name, problem.reason.code.value)
+        return abort(context, problem)
+
+    def refuse_stream(_request: Any, context: grpc.ServicerContext) -> Iterator[bytes]:
+        yield refuse(_request, context)
+
+    if method.client_streaming and method.server_streaming:
+        return grpc.stream_stream_rpc_method_handler(refuse_stream)
+    if method.client_streaming:
+        return grpc.stream_unary_rpc_method_handler(refuse)
+    if method.server_streaming:
+        return grpc.unary_stream_rpc_method_handler(refuse_stream)
+    return grpc.unary_unary_rpc_method_handler(refuse)

@@ -1,0 +1,147 @@
+"""Tensors of the contract as NumPy arrays, and back: the only code that reads and writes their bytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import safetensors
+import safetensors.numpy
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from gradserve.v1 import tensor_pb2
+from gradserve_server.common.errors import Problem, Reason
+from gradserve_server.common.specs import describe
+from gradserve_server.common.unknown_fields import refuse_unknown
+
+Array = np.ndarray[Any, Any]
+
+DTYPES: dict[int, np.dtype[Any]] = {
+    value: np.dtype(ml_dtypes.bfloat16 if name == "DATA_TYPE_BFLOAT16" else name.removeprefix("DATA_TYPE_").lower())
+    for name, value in tensor_pb2.DataType.items()
+    if value != tensor_pb2.DATA_TYPE_UNSPECIFIED
+}
+NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
+FLOATING = frozenset(np.dtype(one) for one in (np.float16, ml_dtypes.bfloat16, np.float32, np.float64))
+MOST_AXES = 32
+
+_SAFETENSORS = {
+    "BOOL": "bool",
+    "I8": "int8",
+    "I16": "int16",
+    "I32": "int32",
+    "I64": "int64",
+    "U8": "uint8",
+    "U16": "uint16",
+    "U32": "uint32",
+    "U64": "uint64",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F32": "float32",
+    "F64": "float64",
+}
+
+
+def read_tensor(message: tensor_pb2.Tensor, field: str) -> Array:
+    """The array in `message`; a read-only view where its elements came as bytes.
+
+    Raises:
+        Problem: type, shape and elements do not agree.
+    """
+    if len(UnknownFieldSet(message)):
+        refuse_unknown(message, field)
+    dtype = DTYPES.get(message.data_type)
+    if dtype is None:
+        if message.data_type == tensor_pb2.DATA_TYPE_UNSPECIFIED:
+            raise Problem(Reason.INVALID_TENSOR, "the element type is not set", field=f"{field}.data_type")
+        refuse_unknown(message, field)
+        raise Problem(Reason.UNKNOWN_FIELD, "an element type that is not known", field=f"{field}.data_type")
+    shape = tuple(message.shape)
+    if len(shape) > MOST_AXES or any(size < 0 for size in shape):
+        raise Problem(
+            Reason.INVALID_TENSOR,
+            "not a shape",
+            field=f"{field}.shape",
+            given=describe(dtype, shape),
+            expected=f"at most {MOST_AXES} sizes of at least 0",
+        )
+    elements = math.prod(shape)
+    content = message.WhichOneof("content")
+    if content == "data":
+        data = message.data
+        if len(data) != elements * dtype.itemsize:
+            raise Problem(
+                Reason.INVALID_TENSOR,
+                "the number of bytes does not fit type and shape",
+                field=f"{field}.data",
+                given=f"{len(data)} bytes",
+                expected=f"{elements * dtype.itemsize} bytes for {describe(dtype, shape)}",
+            )
+        array: Array = np.frombuffer(data, dtype).reshape(shape)
+        if dtype == np.bool_ and array.view(np.uint8).max(initial=0) > 1:
+            raise Problem(Reason.INVALID_TENSOR, "a boolean is neither 0 nor 1", field=f"{field}.data")
+        return array
+    if content == "values":
+        return _from_numbers(message.values, dtype, shape, f"{field}.values")
+    if content == "attachment":
+        raise Problem(
+            Reason.NOT_IMPLEMENTED_YET, "attachments belong to streams, not served yet", field=f"{field}.attachment"
+        )
+    raise Problem(Reason.INVALID_TENSOR, "it has no elements", field=field, expected="data or values")
+
+
+def _from_numbers(message: tensor_pb2.Tensor.Values, dtype: np.dtype[Any], shape: tuple[int, ...], field: str) -> Array:
+    if len(UnknownFieldSet(message)):
+        refuse_unknown(message, field)
+    numbers = np.array(message.number, np.float64)
+    if numbers.size != math.prod(shape):
+        raise Problem(
+            Reason.INVALID_TENSOR,
+            "the number of values does not fit the shape",
+            field=field,
+            given=str(numbers.size),
+            expected=f"{math.prod(shape)} for {describe(dtype, shape)}",
+        )
+    with np.errstate(all="ignore"):
+        array: Array = numbers.astype(dtype)
+        wrong = array.astype(np.float64) != numbers
+    if dtype not in FLOATING and wrong.any():
+        raise Problem(
+            Reason.INVALID_TENSOR,
+            f"a number is no {dtype}",
+            field=f"{field}.number[{int(np.argmax(wrong))}]",
+            given=str(numbers[int(np.argmax(wrong))]),
+            expected=str(dtype),
+        )
+    return array.reshape(shape)
+
+
+def write_tensor(array: Array) -> tensor_pb2.Tensor:
+    """`array` as a tensor."""
+    return tensor_pb2.Tensor(data_type=NUMBERS[array.dtype], shape=array.shape, data=array.tobytes())  # type: ignore[arg-type]
+
+
+def read_safetensors(content: bytes, field: str) -> dict[str, Array]:
+    """The arrays of a safetensors file.
+
+    Raises:
+        Problem: it is no such file.
+    """
+    try:
+        entries = safetensors.deserialize(content)
+        return {
+            name: np.frombuffer(entry["data"], _SAFETENSORS[entry["dtype"]]).reshape(entry["shape"])
+            for name, entry in entries
+        }
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise Problem(
+            Reason.INVALID_TENSOR, f"not a safetensors file ({error})", field=field, given=f"{len(content)} bytes"
+        ) from None
+
+
+def write_safetensors(arrays: Mapping[str, Array]) -> bytes:
+    """The arrays as a safetensors file."""
+    return safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
