@@ -200,8 +200,6 @@ class Loss:
         message = getattr(self._message, self._kind)
         if "target" not in message.DESCRIPTOR.fields_by_name:
             return None
-        if not message.target:
-            raise Problem(Reason.MISSING_FIELD, "the target is not named", field=f"{self._field}.target")
         if message.target not in batch:
             raise _missing(message.target, batch)
         return batch[message.target]
@@ -235,6 +233,8 @@ def _read(message: loss_pb2.Loss, field: str, limits: Limits) -> Loss:
         return Loss(message, field, (), CustomGraph.load(graph, limits, f"{field}.custom.graph"))
     if kind == "sum":
         return Loss(message, field, _read_terms(message, field, limits), None)
+    if getattr(getattr(message, kind), "target", None) == "":
+        raise Problem(Reason.MISSING_FIELD, "the target is not named", field=f"{field}.{kind}.target")
     return Loss(message, field, (), None)
 
 

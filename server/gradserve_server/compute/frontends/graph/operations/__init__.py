@@ -4,10 +4,14 @@ from gradserve_server.compute.frontends.graph.operations import (
     arithmetic,
     elementwise,
     layers,
+    normalization,
+    pooling,
+    randomness,
+    shapes,
     values,
 )
 from gradserve_server.compute.frontends.graph.table import OPERATIONS
 
-__all__ = ["NAMES", "arithmetic", "elementwise", "layers", "values"]
+__all__ = ["NAMES", "arithmetic", "elementwise", "layers", "normalization", "pooling", "randomness", "shapes", "values"]
 
 NAMES = frozenset(OPERATIONS)
