@@ -36,6 +36,9 @@ class ArtifactServiceStub(object):
     in one canonical form: entries in order of name, data in the same order
     without gaps, no metadata, JSON without spaces, padded with spaces to a
     multiple of 8 bytes.
+
+    Every call answers UNAVAILABLE while the server starts or stops (NOT_READY,
+    DRAINING), and details errors as GradientService does.
     """
 
     def __init__(self, channel):
@@ -77,10 +80,17 @@ class ArtifactServiceServicer(object):
     in one canonical form: entries in order of name, data in the same order
     without gaps, no metadata, JSON without spaces, padded with spaces to a
     multiple of 8 bytes.
+
+    Every call answers UNAVAILABLE while the server starts or stops (NOT_READY,
+    DRAINING), and details errors as GradientService does.
     """
 
     def FindMissing(self, request, context):
         """Which of these the server does not hold.
+        Effect: what it does hold counts as just used, so that it is kept longer.
+        Limits: 1,000 digests.
+        Errors: INVALID_ARGUMENT for a digest that is none (INVALID_VALUE);
+        RESOURCE_EXHAUSTED for too many (TOO_LARGE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -89,13 +99,24 @@ class ArtifactServiceServicer(object):
     def Upload(self, request_iterator, context):
         """Takes one in. A first message with no data asks where an earlier try of
         the same caller broke off; the answer may come before all is sent.
+        Effect: once whole and verified it is held for this caller, for as long as
+        memory allows; what broke off is kept a while, to be gone on with.
+        Limits: memory, reserved by the size of the digest before the first byte.
+        Errors: INVALID_ARGUMENT where the bytes do not have the digest or pieces
+        do not follow each other (INVALID_VALUE); RESOURCE_EXHAUSTED where it
+        cannot ever fit (TOO_LARGE), or not now (OVERLOADED, with RetryInfo).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Download(self, request, context):
-        """Gives one out.
+        """Gives one out, from an offset on.
+        Effect: it counts as just used.
+        Limits: none but memory for the pieces under way.
+        Errors: FAILED_PRECONDITION with PreconditionFailure MISSING where it is
+        not held for this caller; INVALID_ARGUMENT for an offset beyond its end
+        (INVALID_VALUE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -103,6 +124,11 @@ class ArtifactServiceServicer(object):
 
     def Delete(self, request, context):
         """Forgets some at once.
+        Effect: they are no longer held for this caller; requests under way that
+        use them still end well.
+        Limits: 1,000 digests.
+        Errors: INVALID_ARGUMENT for a digest that is none (INVALID_VALUE);
+        RESOURCE_EXHAUSTED for too many (TOO_LARGE). One that is not held is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -150,6 +176,9 @@ class ArtifactService(object):
     in one canonical form: entries in order of name, data in the same order
     without gaps, no metadata, JSON without spaces, padded with spaces to a
     multiple of 8 bytes.
+
+    Every call answers UNAVAILABLE while the server starts or stops (NOT_READY,
+    DRAINING), and details errors as GradientService does.
     """
 
     @staticmethod

@@ -29,9 +29,29 @@ class GradientServiceStub(object):
     """Computes; holds no state that a request depends on, so that any replica can
     answer any request. A field, enum value or oneof member that the server does
     not know is refused (UNIMPLEMENTED), never ignored: an answer to half of a
-    request would be a wrong gradient. Errors carry google.rpc details: BadRequest names the
+    request would be a wrong gradient. Errors carry google.rpc details: ErrorInfo
+    (domain "gradserve") gives a reason and its facts; BadRequest names the
     field and the node at fault; PreconditionFailure of type "MISSING" lists
     the digests to upload; RetryInfo says when to come back.
+
+    Limits, for every call (their numbers are in GetServerInfoResponse.limits):
+    bytes of a message, bytes and nodes of a network or loss, blocks nested 16
+    deep, and the memory that the request, its program and its answer take
+    together.
+
+    Errors, for every call that takes a network:
+    INVALID_ARGUMENT: the request is malformed or does not agree with itself
+    (MALFORMED_REQUEST, MISSING_FIELD, INVALID_VALUE, MALFORMED_NETWORK,
+    INVALID_NETWORK, INVALID_NODE, UNKNOWN_REFERENCE, TOO_DEEP, ...).
+    UNIMPLEMENTED: something that this server does not know or serve
+    (UNKNOWN_FIELD, UNSUPPORTED_OPERATION, UNSUPPORTED_OPTION, ...).
+    FAILED_PRECONDITION: a digest that the server does not hold.
+    RESOURCE_EXHAUSTED: over a limit (TOO_LARGE, MEMORY_LIMIT), for good; or
+    OVERLOADED with RetryInfo, for now.
+    DEADLINE_EXCEEDED, CANCELLED: work that nobody waits for is dropped before
+    it runs.
+    UNAVAILABLE: the server starts or stops (NOT_READY, DRAINING); try another.
+    INTERNAL: a fault of the server. Trying again can do no harm.
     """
 
     def __init__(self, channel):
@@ -91,13 +111,43 @@ class GradientServiceServicer(object):
     """Computes; holds no state that a request depends on, so that any replica can
     answer any request. A field, enum value or oneof member that the server does
     not know is refused (UNIMPLEMENTED), never ignored: an answer to half of a
-    request would be a wrong gradient. Errors carry google.rpc details: BadRequest names the
+    request would be a wrong gradient. Errors carry google.rpc details: ErrorInfo
+    (domain "gradserve") gives a reason and its facts; BadRequest names the
     field and the node at fault; PreconditionFailure of type "MISSING" lists
     the digests to upload; RetryInfo says when to come back.
+
+    Limits, for every call (their numbers are in GetServerInfoResponse.limits):
+    bytes of a message, bytes and nodes of a network or loss, blocks nested 16
+    deep, and the memory that the request, its program and its answer take
+    together.
+
+    Errors, for every call that takes a network:
+    INVALID_ARGUMENT: the request is malformed or does not agree with itself
+    (MALFORMED_REQUEST, MISSING_FIELD, INVALID_VALUE, MALFORMED_NETWORK,
+    INVALID_NETWORK, INVALID_NODE, UNKNOWN_REFERENCE, TOO_DEEP, ...).
+    UNIMPLEMENTED: something that this server does not know or serve
+    (UNKNOWN_FIELD, UNSUPPORTED_OPERATION, UNSUPPORTED_OPTION, ...).
+    FAILED_PRECONDITION: a digest that the server does not hold.
+    RESOURCE_EXHAUSTED: over a limit (TOO_LARGE, MEMORY_LIMIT), for good; or
+    OVERLOADED with RetryInfo, for now.
+    DEADLINE_EXCEEDED, CANCELLED: work that nobody waits for is dropped before
+    it runs.
+    UNAVAILABLE: the server starts or stops (NOT_READY, DRAINING); try another.
+    INTERNAL: a fault of the server. Trying again can do no harm.
     """
 
     def ComputeGradients(self, request, context):
         """Forward and backward: the loss of one batch and its gradients.
+        Effect: none that outlasts the call, but that definitions, programs and
+        what `Weights.keep` asks for may be held to make later calls faster.
+        Limits: as above; request and answer are one message each.
+        Errors: as above; INVALID_ARGUMENT also for weights or a batch that do not
+        fit the network (MISSING_TENSOR, UNKNOWN_NAME, DTYPE_MISMATCH,
+        SHAPE_MISMATCH, BATCH_SIZE_MISMATCH, EMPTY_BATCH, INDEX_OUT_OF_RANGE), for
+        a loss that does not fit its outputs (INVALID_LOSS), a selection that fits
+        nothing (INVALID_PATTERN, NOT_DIFFERENTIABLE), and a mode left open
+        (MODE_REQUIRED). Numbers that are not finite are no error:
+        `GradientSummary.finite` is then false.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -106,9 +156,16 @@ class GradientServiceServicer(object):
     def Stream(self, request_iterator, context):
         """Any of the calls below and above, many times over one stream: for tensors
         beyond one message, and for callers that ask again and again. Answers may
-        overtake. Where memory is short a request is refused; reading never
-        stops to wait for it. A failure ends its request, not the stream; after a
-        half-close all answers still come.
+        overtake.
+        Effect: that of each request by itself.
+        Limits: as above for each message; a request's attachments count with it
+        from the moment that their sizes are known. Where memory is short a
+        request is refused; reading never stops to wait for it.
+        Errors: those of each call, as `Failure`, which ends its request and not
+        the stream; after a half-close all answers still come. The stream itself
+        ends with INVALID_ARGUMENT where a part belongs to no request
+        (MALFORMED_REQUEST), and with UNAVAILABLE when a server that stops has
+        waited long enough (DRAINING).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,6 +173,10 @@ class GradientServiceServicer(object):
 
     def Forward(self, request, context):
         """Forward only: outputs, and the loss if one is named.
+        Effect: none that outlasts the call, as with ComputeGradients.
+        Limits: as above; nothing is kept for a backward pass, so that more fits.
+        Errors: those of ComputeGradients that do not concern gradients;
+        UNKNOWN_NAME where an output that is asked for does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,6 +185,11 @@ class GradientServiceServicer(object):
     def Trace(self, request, context):
         """Forward and backward with every intermediate value and its gradient,
         and a verdict on the flow of gradients.
+        Effect: none that outlasts the call.
+        Limits: as above; all intermediate values and gradients are held at once,
+        and those above `whole_tensors_up_to` come back as statistics only.
+        Errors: those of ComputeGradients; INVALID_PATTERN where a name fits no
+        value.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -131,6 +197,11 @@ class GradientServiceServicer(object):
 
     def ComputeJacobianProduct(self, request, context):
         """Jacobian of the outputs times tangents of weights and inputs.
+        Effect: none that outlasts the call.
+        Limits: as above; tangents count as weights and batch do.
+        Errors: those of Forward; SHAPE_MISMATCH, DTYPE_MISMATCH and UNKNOWN_NAME
+        for tangents that do not fit what they are tangents of, NOT_DIFFERENTIABLE
+        for those of integers.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -138,21 +209,37 @@ class GradientServiceServicer(object):
 
     def ComputeHessianProduct(self, request, context):
         """Hessian (or Gauss-Newton matrix) of the loss times a vector of weights.
+        Effect: none that outlasts the call.
+        Limits: as above; about twice the memory of ComputeGradients.
+        Errors: those of ComputeGradients; SHAPE_MISMATCH, DTYPE_MISMATCH and
+        UNKNOWN_NAME for a vector that does not fit the parameters.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DescribeNetwork(self, request, context):
-        """Parameters, inputs, outputs, and what a batch would cost; compiles if it
-        must, runs nothing.
+        """Parameters, inputs, outputs, and what a batch would cost.
+        Effect: compiles if it must, runs nothing, and keeps no more than
+        ComputeGradients does.
+        Limits: as above, but that a program which needs more memory than there is
+        is described (`MemoryPlan.fits` is false), not refused.
+        Errors: as above; INVALID_ARGUMENT also for dimensions that the network
+        does not have or whose sizes it cannot take (UNKNOWN_NAME, INVALID_VALUE),
+        and for a loss or selection that does not fit (INVALID_LOSS,
+        INVALID_PATTERN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def InitializeWeights(self, request, context):
-        """Fresh weights for a network.
+        """Fresh weights for a network: the same for the same seed, each drawn from
+        the seed and the parameter's own name.
+        Effect: none that outlasts the call, unless `keep_only` is set: then they
+        are held under their digest for as long as memory allows.
+        Limits: as above; the answer is one message, whatever the weights' size.
+        Errors: as above.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -160,6 +247,10 @@ class GradientServiceServicer(object):
 
     def GetServerInfo(self, request, context):
         """Devices, limits, operations, losses and optimizers of this server.
+        Effect: none.
+        Limits: none but the size of a message; answered even under load.
+        Errors: UNAVAILABLE while the server starts or stops (NOT_READY,
+        DRAINING).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -225,9 +316,29 @@ class GradientService(object):
     """Computes; holds no state that a request depends on, so that any replica can
     answer any request. A field, enum value or oneof member that the server does
     not know is refused (UNIMPLEMENTED), never ignored: an answer to half of a
-    request would be a wrong gradient. Errors carry google.rpc details: BadRequest names the
+    request would be a wrong gradient. Errors carry google.rpc details: ErrorInfo
+    (domain "gradserve") gives a reason and its facts; BadRequest names the
     field and the node at fault; PreconditionFailure of type "MISSING" lists
     the digests to upload; RetryInfo says when to come back.
+
+    Limits, for every call (their numbers are in GetServerInfoResponse.limits):
+    bytes of a message, bytes and nodes of a network or loss, blocks nested 16
+    deep, and the memory that the request, its program and its answer take
+    together.
+
+    Errors, for every call that takes a network:
+    INVALID_ARGUMENT: the request is malformed or does not agree with itself
+    (MALFORMED_REQUEST, MISSING_FIELD, INVALID_VALUE, MALFORMED_NETWORK,
+    INVALID_NETWORK, INVALID_NODE, UNKNOWN_REFERENCE, TOO_DEEP, ...).
+    UNIMPLEMENTED: something that this server does not know or serve
+    (UNKNOWN_FIELD, UNSUPPORTED_OPERATION, UNSUPPORTED_OPTION, ...).
+    FAILED_PRECONDITION: a digest that the server does not hold.
+    RESOURCE_EXHAUSTED: over a limit (TOO_LARGE, MEMORY_LIMIT), for good; or
+    OVERLOADED with RetryInfo, for now.
+    DEADLINE_EXCEEDED, CANCELLED: work that nobody waits for is dropped before
+    it runs.
+    UNAVAILABLE: the server starts or stops (NOT_READY, DRAINING); try another.
+    INTERNAL: a fault of the server. Trying again can do no harm.
     """
 
     @staticmethod

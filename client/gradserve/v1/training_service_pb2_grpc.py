@@ -48,8 +48,17 @@ class TrainingServiceServicer(object):
 
     def Train(self, request_iterator, context):
         """One run on one stream. The first message opens it; each later one is
-        answered in order, and callers may send ahead. A run ends with its
-        stream; a snapshot opens it again, here or on another replica.
+        answered in order, and callers may send ahead.
+        Effect: weights and optimizer state live on the server until the stream
+        ends; a snapshot opens the run again, here or on another replica.
+        Limits: those of GradientService for each order; the run's weights,
+        optimizer state and gradients count against memory from `open` to the end.
+        Errors: those of GradientService.ComputeGradients, as
+        `TrainResponse.failure`: the order changed nothing, and orders that were
+        sent ahead fail with ABORTED until a `resume`. The stream itself ends with
+        the error where the run could not be opened, with INVALID_ARGUMENT where
+        orders do not count up from 1 (MALFORMED_REQUEST), and with UNAVAILABLE
+        where a server that stops has waited long enough (DRAINING).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
