@@ -173,7 +173,7 @@ class ProcessWorker(Worker):
     def __init__(self, limits: Limits, lanes: int, arena_bytes: int) -> None:
         self._limits = limits
         self._lanes = lanes
-        self._arena = Arena(arena_bytes)
+        self._arena = Arena(arena_bytes, keep_bytes=max(256 << 20, arena_bytes // 4))
         self._layouts = Layouts(4 * limits.programs)
         self._pool = LanePool(_PATIENCE_SECONDS)
         self._lock = threading.Lock()
