@@ -92,7 +92,7 @@ def from_safetensors(content: bytes, field: str = "safetensors") -> dict[str, Ar
         InvalidRequest: it is no such file, or holds an element type that does not travel.
     """
     try:
-        entries: list[tuple[str, dict[str, Any]]] = deserialize(content)  # type: ignore[no-untyped-call]
+        entries: list[tuple[str, dict[str, Any]]] = deserialize(content)
     except SafetensorError as error:
         raise InvalidRequest.because(
             f"no safetensors file ({error})", field=field, given=f"{len(content)} bytes"

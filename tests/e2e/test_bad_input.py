@@ -97,7 +97,11 @@ def repeat(units: int, times: int = 2) -> network_pb2.Node:
 
 
 def custom(graph: network_pb2.Graph) -> Mutation:
-    return lambda request: request.loss.CopyFrom(loss_pb2.Loss(custom=loss_pb2.Loss.Custom(graph=graph)))
+    def mutate(request: Request) -> None:
+        del request.batch["y"]
+        request.loss.CopyFrom(loss_pb2.Loss(custom=loss_pb2.Loss.Custom(graph=graph)))
+
+    return mutate
 
 
 def unknown_field(message: object, number: int = 999) -> None:

@@ -10,9 +10,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import gradserve as gs
 import numpy as np
 import pytest
+
+import gradserve as gs
 from gradserve.demo import worked_example
 
 GRADSERVE = [sys.executable, "-m", "gradserve.cli"]

@@ -17,7 +17,7 @@ def refuse_unknown(message: Message, field: str) -> None:
 
     A member of a oneof that is not known here arrives as an unknown field, and so is refused as well.
     """
-    for unknown in UnknownFieldSet(message):
+    for unknown in _unknown(message):
         raise Problem(
             Reason.UNKNOWN_FIELD,
             f"this server does not know the field of number {unknown.field_number}",
@@ -31,15 +31,22 @@ def refuse_unknown(message: Message, field: str) -> None:
             for where, inner in _messages(descriptor, value, place):
                 refuse_unknown(inner, where)
         elif descriptor.type == FieldDescriptor.TYPE_ENUM:
+            kind = descriptor.enum_type
+            assert kind is not None
             for number in value if descriptor.is_repeated else (value,):
-                if number not in descriptor.enum_type.values_by_number:
+                if number not in kind.values_by_number:
                     raise Problem(
                         Reason.UNKNOWN_FIELD,
                         "this server does not know the value",
                         field=place,
-                        given=f"{number} of {descriptor.enum_type.name}",
+                        given=f"{number} of {kind.name}",
                         hint="The caller may be newer than the server.",
                     )
+
+
+def _unknown(message: Message) -> Iterator[Any]:
+    fields: Any = UnknownFieldSet(message)
+    yield from fields
 
 
 def _messages(descriptor: FieldDescriptor, value: Any, place: str) -> Iterator[tuple[str, Message]]:

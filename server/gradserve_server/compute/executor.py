@@ -20,8 +20,8 @@ import safetensors.numpy
 from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.common.specs import (
     ArraySpec,
-    Description,
     DescribeSpec,
+    Description,
     Limits,
     MemoryPlan,
     Mode,

@@ -13,9 +13,12 @@ import jax
 from jax.extend import core
 
 _FREE = frozenset(
-    "broadcast_in_dim reshape transpose squeeze expand_dims slice dynamic_slice dynamic_update_slice concatenate pad rev "
-    "gather convert_element_type bitcast_convert_type iota copy stop_gradient split select_n device_put "
-    "random_seed random_wrap random_unwrap random_fold_in".split()
+    {
+        *("broadcast_in_dim", "reshape", "transpose", "squeeze", "expand_dims", "concatenate", "pad", "rev", "split"),
+        *("slice", "dynamic_slice", "dynamic_update_slice", "gather", "select_n", "iota", "copy", "device_put"),
+        *("convert_element_type", "bitcast_convert_type", "stop_gradient"),
+        *("random_seed", "random_wrap", "random_unwrap", "random_fold_in"),
+    }
 )
 
 
@@ -27,15 +30,15 @@ def count(jaxpr: core.Jaxpr) -> int:
 def _equation(equation: Any) -> int:
     name = equation.primitive.name
     parameters = equation.params
-    outputs = sum(math.prod(variable.aval.shape) for variable in equation.outvars)
+    outputs: int = sum(math.prod(variable.aval.shape) for variable in equation.outvars)
     if name == "dot_general":
         contracted = parameters["dimension_numbers"][0][0]
         left = equation.invars[0].aval.shape
-        return 2 * outputs * math.prod(left[axis] for axis in contracted)
+        return 2 * outputs * int(math.prod(left[axis] for axis in contracted))
     if name == "conv_general_dilated":
         kernel = equation.invars[1].aval.shape
         features = parameters["dimension_numbers"].rhs_spec[0]
-        return 2 * outputs * math.prod(kernel) // kernel[features]
+        return 2 * outputs * int(math.prod(kernel) // kernel[features])
     if name == "scan":
         return int(parameters["length"]) * count(parameters["jaxpr"].jaxpr)
     if name == "cond":
@@ -43,8 +46,8 @@ def _equation(equation: Any) -> int:
     inner = [value for value in jax.tree.leaves(parameters, is_leaf=_is_jaxpr) if _is_jaxpr(value)]
     if inner:
         return sum(count(getattr(value, "jaxpr", value)) for value in inner)
-    if name.startswith("reduce_window") or name.startswith("select_and_scatter"):
-        return outputs * math.prod(parameters.get("window_dimensions", ()))
+    if name.startswith(("reduce_window", "select_and_scatter")):
+        return outputs * int(math.prod(parameters.get("window_dimensions", ())))
     if name.startswith(("reduce_", "scatter", "arg", "cumsum", "cumprod", "cummax")):
         return sum(math.prod(variable.aval.shape) for variable in equation.invars if hasattr(variable, "aval"))
     return 0 if name in _FREE else outputs

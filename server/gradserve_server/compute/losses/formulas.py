@@ -140,19 +140,19 @@ def softmax_cross_entropy(operands: Operands) -> jax.Array:
         probabilities = operands.safe(target.astype(logits.dtype), 1.0 / logits.shape[-1], classes=True)
         if smoothing:
             probabilities = optax.losses.smooth_labels(probabilities, smoothing)
-        return optax.losses.safe_softmax_cross_entropy(logits, probabilities)
+        return jnp.asarray(optax.losses.safe_softmax_cross_entropy(logits, probabilities))
     indices = operands.class_indices()
     if not smoothing:
-        return optax.losses.softmax_cross_entropy_with_integer_labels(logits, indices)
+        return jnp.asarray(optax.losses.softmax_cross_entropy_with_integer_labels(logits, indices))
     one_hot = jax.nn.one_hot(indices, logits.shape[-1], dtype=logits.dtype)
-    return optax.losses.softmax_cross_entropy(logits, optax.losses.smooth_labels(one_hot, smoothing))
+    return jnp.asarray(optax.losses.softmax_cross_entropy(logits, optax.losses.smooth_labels(one_hot, smoothing)))
 
 
 def binary_cross_entropy(operands: Operands) -> jax.Array:
     """-(t log p + (1 - t) log(1 - p)); with `from_logits` p = sigmoid(z), in the form that does not overflow."""
     prediction, target = operands.like_prediction()
     if operands.message.from_logits:
-        return optax.losses.sigmoid_binary_cross_entropy(prediction, target)
+        return jnp.asarray(optax.losses.sigmoid_binary_cross_entropy(prediction, target))
     # 0 log 0 is 0, in the gradient as well: a term of no weight is computed from 1.
     return -_times_log(target, prediction) - _times_log(1 - target, 1 - prediction)
 
@@ -163,7 +163,7 @@ def _times_log(weight: jax.Array, value: jax.Array) -> jax.Array:
 
 def squared_error(operands: Operands) -> jax.Array:
     """(prediction - target) squared."""
-    return optax.losses.squared_error(*operands.like_prediction())
+    return jnp.asarray(optax.losses.squared_error(*operands.like_prediction()))
 
 
 def absolute_error(operands: Operands) -> jax.Array:

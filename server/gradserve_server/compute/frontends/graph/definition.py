@@ -6,7 +6,7 @@ import dataclasses
 import re
 from typing import Any
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError
 
 from gradserve.v1 import network_pb2, tensor_pb2
 from gradserve_server.common.errors import Problem, Reason, near
@@ -143,8 +143,8 @@ class _Reader:
                 raise _duplicate(one.name, f"{field}.inputs[{index}].name")
             seen[one.name] = None
         nodes = []
-        for index, one in enumerate(message.nodes):
-            node = self.node(one, f"{field}.nodes[{index}]", prefix, owner, depth, seen, message)
+        for index, sent in enumerate(message.nodes):
+            node = self.node(sent, f"{field}.nodes[{index}]", prefix, owner, depth, seen, message)
             seen[node.name] = node
             nodes.append(node)
         outputs = tuple(message.outputs) or (nodes[-1].name,)
@@ -223,7 +223,7 @@ class _Reader:
             if reference not in seen and reference.split("/", 1)[0] not in seen:
                 raise _unknown_reference(reference, f"{field}.inputs[{index}]", path, seen, graph)
         operation = message.WhichOneof("operation") or ""
-        attributes: Message = getattr(message, operation) if operation else message
+        attributes: Any = getattr(message, operation) if operation else message
         owner, body = owners + message.name, None
         if message.share:
             shared = seen.get(message.share)

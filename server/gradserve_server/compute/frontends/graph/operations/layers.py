@@ -17,7 +17,7 @@ _EMBEDDING = Initializer("variance_scaling", 1.0, fan="fan_in", input_axis=-1, o
 
 @operation("dense")
 def dense(call: Call[network_pb2.Dense]) -> Value:
-    """y = x W + b on the last axis."""
+    """Y = x W + b on the last axis."""
     x = call.floating()
     if x.ndim < 1:
         raise call.refuse_input(0, "it needs at least one axis")

@@ -28,12 +28,7 @@ def normalization(call: Call[network_pb2.Normalization]) -> Value:
     epsilon = call.finite("epsilon", 1e-5)
     if epsilon < 0:
         raise call.refuse("epsilon", "it may not be negative", given=str(epsilon))
-    if attributes.groups and kind != _Kind.KIND_GROUP:
-        raise call.refuse("groups", "only KIND_GROUP has groups", given=str(attributes.groups))
-    if kind != _Kind.KIND_BATCH:
-        for field in _ONLY_BATCH:
-            if attributes.HasField(field) if field == "momentum" else getattr(attributes, field):
-                raise call.refuse(field, "only KIND_BATCH has it")
+    _check_fields(call, kind)
     match kind:
         case _Kind.KIND_LAYER:
             mean = jnp.mean(x, axis=-1, keepdims=True)
@@ -51,6 +46,17 @@ def normalization(call: Call[network_pb2.Normalization]) -> Value:
     if not attributes.without_bias and kind != _Kind.KIND_RMS:
         y = y + jnp.broadcast_to(call.parameter("bias", (features,), ZEROS), y.shape)
     return y
+
+
+def _check_fields(call: Call[network_pb2.Normalization], kind: int) -> None:
+    """Refuses fields that belong to another kind."""
+    attributes = call.attributes
+    if attributes.groups and kind != _Kind.KIND_GROUP:
+        raise call.refuse("groups", "only KIND_GROUP has groups", given=str(attributes.groups))
+    if kind != _Kind.KIND_BATCH:
+        for field in _ONLY_BATCH:
+            if attributes.HasField(field) if field == "momentum" else getattr(attributes, field):
+                raise call.refuse(field, "only KIND_BATCH has it")
 
 
 def _by_group(call: Call[network_pb2.Normalization], x: jax.Array, epsilon: float) -> jax.Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,16 +31,16 @@ def pooling(call: Call[network_pb2.Pooling]) -> Value:
     if not call.attributes.HasField("window"):
         return jnp.max(x, axis=axes) if function == _MAX else jnp.mean(x, axis=axes)
     window = read_window(call, call.attributes.window, spatial, default_stride=None)
-    shape = dict(
-        window_dimensions=(1, *window.size, 1),
-        window_strides=(1, *window.stride, 1),
-        padding=window.padding,
-        window_dilation=(1, *window.dilation, 1),
-    )
+    shape: dict[str, Any] = {
+        "window_dimensions": (1, *window.size, 1),
+        "window_strides": (1, *window.stride, 1),
+        "padding": window.padding,
+        "window_dilation": (1, *window.dilation, 1),
+    }
     if function == _MAX:
-        return jax.lax.reduce_window(x, np.array(-np.inf, x.dtype), jax.lax.max, **shape)  # type: ignore[arg-type]
+        return jnp.asarray(jax.lax.reduce_window(x, np.array(-np.inf, x.dtype), jax.lax.max, **shape))
     zero = np.array(0, x.dtype)
-    total = jax.lax.reduce_window(x, zero, jax.lax.add, **shape)  # type: ignore[arg-type]
+    total: jax.Array = jax.lax.reduce_window(x, zero, jax.lax.add, **shape)
     # Padding does not count: what is divided by is the number of real elements under the window.
-    counts = jax.lax.reduce_window(jnp.ones_like(x[:1, ..., :1]), zero, jax.lax.add, **shape)  # type: ignore[arg-type]
+    counts = jax.lax.reduce_window(jnp.ones_like(x[:1, ..., :1]), zero, jax.lax.add, **shape)
     return total / jnp.broadcast_to(counts, total.shape)
