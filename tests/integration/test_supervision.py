@@ -12,10 +12,11 @@ import threading
 import time
 from pathlib import Path
 
-import gradserve as gs
 import msgspec
 import numpy as np
 import pytest
+
+import gradserve as gs
 from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.common.specs import (
     ArraySpec,

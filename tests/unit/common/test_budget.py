@@ -1,10 +1,11 @@
 import threading
 
 import pytest
-from gradserve_server.common.budget import Budget, Purpose
-from gradserve_server.common.errors import Problem, Reason
 from hypothesis import given
 from hypothesis import strategies as st
+
+from gradserve_server.common.budget import Budget, Purpose
+from gradserve_server.common.errors import Problem, Reason
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.sampled_from(Purpose)), max_size=30), st.data())

@@ -1,9 +1,10 @@
 import platform
 
 import pytest
-from gradserve_server.common.memory import ALIGNMENT, aligned, keep_freed_memory, round_up
 from hypothesis import given
 from hypothesis import strategies as st
+
+from gradserve_server.common.memory import ALIGNMENT, aligned, keep_freed_memory, round_up
 
 
 @given(st.integers(1, 10_000))

@@ -3,6 +3,7 @@ import mmap
 
 import msgspec
 import pytest
+
 from gradserve_server.common.errors import ProblemData
 from gradserve_server.common.specs import Limits
 from gradserve_server.compute.executor import Executor

@@ -4,10 +4,11 @@ import threading
 
 import msgspec
 import pytest
-from gradserve_server.common.specs import Limits
-from gradserve_server.worker.lanes import ChildSettings, Kind, Lane, LaneClosed, RunRequest, encode
 from hypothesis import given
 from hypothesis import strategies as st
+
+from gradserve_server.common.specs import Limits
+from gradserve_server.worker.lanes import ChildSettings, Kind, Lane, LaneClosed, RunRequest, encode
 
 
 @pytest.fixture

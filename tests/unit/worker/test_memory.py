@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.common.memory import ALIGNMENT
 from gradserve_server.common.specs import ArraySpec, Program, ResultSpec
 from gradserve_server.worker.memory import Arena, Layout, Layouts
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 SHAPES = st.lists(st.integers(0, 5), max_size=3).map(tuple)
 DTYPES = st.sampled_from(["float32", "float64", "bfloat16", "bool", "uint8", "int64"])

@@ -3,6 +3,7 @@ import threading
 import time
 
 import pytest
+
 from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.worker.lanes import Kind, Lane, LaneClosed
 from gradserve_server.worker.pool import LanePool
