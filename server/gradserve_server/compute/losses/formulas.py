@@ -28,7 +28,8 @@ class Operands:
         message: the formula's message.
         field: its path in the request.
         prediction: floating-point output of the network, at least float32.
-        target: tensor of the batch; None where the formula has none.
+        target: tensor of the batch, or an output; None where the formula has none.
+        target_field: the target's place in the request.
         counts: broadcasts over the values, false where the weight is 0; None if all count.
         checks: where conditions on data are left.
     """
@@ -37,6 +38,7 @@ class Operands:
     field: str
     prediction: jax.Array
     target: jax.Array | None
+    target_field: str
     counts: jax.Array | None
     checks: list[Check]
 
@@ -44,43 +46,47 @@ class Operands:
         """`array` with `stand_in` where nothing counts; with `classes`, it has a further axis of classes."""
         if self.counts is None:
             return array
-        counts = self.counts[..., None] if classes else self.counts
+        counts = jnp.broadcast_to(self.counts[..., None] if classes else self.counts, array.shape)
         return jnp.where(counts, array, jnp.asarray(stand_in, array.dtype))
 
     def like_prediction(self) -> tuple[jax.Array, jax.Array]:
         """Prediction and target of equal shapes, both floating."""
         target = self._target()
+        form = describe(self.prediction.dtype, self.prediction.shape)
         if target.shape != self.prediction.shape:
-            hint = ""
-            if math.prod(target.shape) == math.prod(self.prediction.shape):
-                hint = "A loss never broadcasts: reshape one of them."
-            raise self.mismatch(f"{self.prediction.dtype}{list(self.prediction.shape)}, as the prediction", hint)
+            same = math.prod(target.shape) == math.prod(self.prediction.shape)
+            raise self.mismatch(form, "A loss never broadcasts: reshape one of them." if same else "")
         if not jnp.issubdtype(target.dtype, jnp.floating):
-            raise self._wrong_type("a floating-point type")
+            raise self._wrong_type(form)
         return self.safe(self.prediction, 0.5), self.safe(target.astype(self.prediction.dtype), 0.5)
 
     def class_indices(self) -> jax.Array:
         """Integer classes of the prediction's shape without its last axis, checked to be in range when run."""
         target = self._target()
-        classes = self.prediction.shape[-1]
+        positions, classes = self.prediction.shape[:-1], self.prediction.shape[-1]
+        expected = describe("int32", positions)
         if not jnp.issubdtype(target.dtype, jnp.integer):
-            raise self._wrong_type("integer classes")
-        if target.shape != self.prediction.shape[:-1]:
-            raise self.mismatch(f"integers {list(self.prediction.shape[:-1])}, the prediction without its last axis")
+            raise self._wrong_type(expected)
+        if target.shape != positions:
+            hint = ""
+            if target.shape == self.prediction.shape:
+                hint = "One number for each class is a probability, of floating-point type."
+            elif math.prod(target.shape) == math.prod(positions):
+                hint = "A loss never broadcasts: reshape the target."
+            raise self.mismatch(expected, hint)
+        if target.dtype.itemsize < 4:
+            # The number of classes may not fit the target's own type.
+            target = target.astype(jnp.int32)
         wrong = (target < 0) | (target >= classes)
         if self.counts is not None:
             wrong &= self.counts
-        self.checks.append(
-            Check(
-                jnp.any(wrong),
-                Problem(
-                    Reason.INDEX_OUT_OF_RANGE,
-                    "a class is out of range",
-                    field=f"batch.{self.message.target}",
-                    expected=f"0 to {classes - 1}",
-                ),
-            )
+        problem = Problem(
+            Reason.INDEX_OUT_OF_RANGE,
+            "a class is out of range",
+            field=self.target_field,
+            expected=f"0 to {classes - 1}",
         )
+        self.checks.append(Check(jnp.any(wrong), problem))
         return jnp.clip(target, 0, classes - 1).astype(jnp.int32)
 
     def needs_classes(self) -> None:
@@ -99,7 +105,7 @@ class Operands:
         return Problem(
             Reason.SHAPE_MISMATCH,
             "the target does not fit the prediction",
-            field=f"batch.{self.message.target}",
+            field=self.target_field,
             given=describe(target.dtype, target.shape),
             expected=expected,
             hint=hint,
@@ -110,7 +116,7 @@ class Operands:
         return Problem(
             Reason.DTYPE_MISMATCH,
             "the target has the wrong element type",
-            field=f"batch.{self.message.target}",
+            field=self.target_field,
             given=describe(target.dtype, target.shape),
             expected=expected,
         )
@@ -136,7 +142,8 @@ def softmax_cross_entropy(operands: Operands) -> jax.Array:
     target = operands.target
     if target is not None and jnp.issubdtype(target.dtype, jnp.floating):
         if target.shape != logits.shape:
-            raise operands.mismatch(f"{logits.dtype}{list(logits.shape)}, as the prediction, or integer classes")
+            hint = "Classes are integers." if target.shape == logits.shape[:-1] else ""
+            raise operands.mismatch(f"{describe(logits.dtype, logits.shape)}, or integer classes", hint)
         probabilities = operands.safe(target.astype(logits.dtype), 1.0 / logits.shape[-1], classes=True)
         if smoothing:
             probabilities = optax.losses.smooth_labels(probabilities, smoothing)
@@ -152,13 +159,19 @@ def binary_cross_entropy(operands: Operands) -> jax.Array:
     """-(t log p + (1 - t) log(1 - p)); with `from_logits` p = sigmoid(z), in the form that does not overflow."""
     prediction, target = operands.like_prediction()
     if operands.message.from_logits:
-        return jnp.asarray(optax.losses.sigmoid_binary_cross_entropy(prediction, target))
-    # 0 log 0 is 0, in the gradient as well: a term of no weight is computed from 1.
-    return -_times_log(target, prediction) - _times_log(1 - target, 1 - prediction)
+        yes = _times_log(target, prediction, jax.nn.log_sigmoid)
+        no = _times_log(1 - target, -prediction, jax.nn.log_sigmoid)
+    else:
+        yes = _times_log(target, prediction, jnp.log)
+        no = _times_log(1 - target, -prediction, jnp.log1p)
+    return -yes - no
 
 
-def _times_log(weight: jax.Array, value: jax.Array) -> jax.Array:
-    return jnp.where(weight == 0, 0, weight * jnp.log(jnp.where(weight == 0, 1, value)))
+def _times_log(weight: jax.Array, value: jax.Array, log: Callable[[jax.Array], jax.Array]) -> jax.Array:
+    """Weight * log(value), where 0 log 0 is 0, in the gradient as well."""
+    # 0.5 is in the domain of each logarithm in use; it stands in only where the product is not a number.
+    nothing = (weight == 0) & jnp.isneginf(log(value))
+    return jnp.where(nothing, 0, weight * log(jnp.where(nothing, 0.5, value)))
 
 
 def squared_error(operands: Operands) -> jax.Array:

@@ -36,7 +36,8 @@ class LossValue:
 
     Attributes:
         loss: scalar.
-        weight_sum: scalar, see `reduction.reduce`; of a sum, that of its first term.
+        weight_sum: scalar, see `reduction.reduce`; of a sum, that of its first term, by which parts of a batch can be
+            combined if all terms have the same weights.
         terms: of a sum, the terms before their weights, by name.
     """
 
@@ -108,21 +109,23 @@ class Loss:
         if self._terms:
             return self._sum(outputs, batch, parameters, context)
         weights = self._weights(batch)
+        field = f"batch.{self._message.example_weights}"
+        fitted = None
         if self._custom is not None:
+            if weights is not None:
+                outputs, batch = finite_where_unweighted(outputs, weights), finite_where_unweighted(batch, weights)
             values = self._custom.apply(outputs, batch, parameters, context)
-            fitted = None
-            if weights is not None and values.ndim:
-                fitted = fit_weights(weights, values.shape, f"batch.{self._message.example_weights}")
+            if weights is not None:
+                fitted = fit_weights(weights, values.shape, field).astype(values.dtype)
         else:
             prediction = self._prediction(outputs)
-            target = self._target(batch)
-            shape = prediction.shape[:-1] if self._kind in OVER_CLASSES else prediction.shape
-            fitted = None
-            if weights is not None and shape:
-                fitted = fit_weights(weights, shape, f"batch.{self._message.example_weights}")
+            target, target_field = self._target(outputs, batch)
+            if weights is not None:
+                shape = prediction.shape[:-1] if self._kind in OVER_CLASSES else prediction.shape
+                fitted = fit_weights(weights, shape, field).astype(prediction.dtype)
             counts = None if fitted is None else fitted != 0
             message = getattr(self._message, self._kind)
-            operands = Operands(message, self._field, prediction, target, counts, context.checks)
+            operands = Operands(message, self._field, prediction, target, target_field, counts, context.checks)
             values = FORMULAS[self._kind](operands)
         loss, weight_sum = reduce(values, fitted, _REDUCTIONS[self._message.reduction])
         return LossValue(loss, weight_sum, {})
@@ -148,6 +151,8 @@ class Loss:
         if self._kind in FORMULAS:
             prediction = outputs[self._output_name(outputs)]
             target = getattr(getattr(self._message, self._kind), "target", "")
+            if target in outputs:
+                target = ""
             if target and self._kind in OVER_CLASSES:
                 forms[target] = jax.ShapeDtypeStruct(prediction.shape[:-1], jnp.int32)
             elif target:
@@ -158,11 +163,14 @@ class Loss:
 
     def _sum(self, outputs: Arrays, batch: Arrays, parameters: Arrays, context: Context) -> LossValue:
         values = {term.name: term.loss.evaluate(outputs, batch, parameters, context) for term in self._terms}
-        total = sum(
-            jnp.asarray(term.weight, values[term.name].loss.dtype) * values[term.name].loss for term in self._terms
-        )
+        dtype = jnp.result_type(*(value.loss.dtype for value in values.values()))
+        total = jnp.zeros((), dtype)
+        for term in self._terms:
+            # A term of weight 0 is there to be watched: it may be infinite.
+            if term.weight:
+                total += jnp.asarray(term.weight, dtype) * values[term.name].loss.astype(dtype)
         first = values[self._terms[0].name]
-        return LossValue(jnp.asarray(total), first.weight_sum, {name: value.loss for name, value in values.items()})
+        return LossValue(total, first.weight_sum, {name: value.loss for name, value in values.items()})
 
     def _weights(self, batch: Arrays) -> jax.Array | None:
         name = self._message.example_weights
@@ -170,8 +178,7 @@ class Loss:
             return None
         if name not in batch:
             raise _missing(name, batch)
-        weights = batch[name]
-        return weights if jnp.issubdtype(weights.dtype, jnp.floating) else weights.astype(jnp.float32)
+        return batch[name]
 
     def _output_name(self, outputs: Mapping[str, Any]) -> str:
         name: str = getattr(self._message, self._kind).prediction or next(iter(outputs))
@@ -196,13 +203,39 @@ class Loss:
             )
         return prediction.astype(jnp.promote_types(prediction.dtype, jnp.float32))
 
-    def _target(self, batch: Arrays) -> jax.Array | None:
+    def _target(self, outputs: Arrays, batch: Arrays) -> tuple[jax.Array | None, str]:
+        """The target and its place; the batch comes first, so that no output is a target by accident."""
         message = getattr(self._message, self._kind)
         if "target" not in message.DESCRIPTOR.fields_by_name:
-            return None
-        if message.target not in batch:
-            raise _missing(message.target, batch)
-        return batch[message.target]
+            return None, ""
+        if not message.target:
+            raise Problem(Reason.MISSING_FIELD, "the target is not named", field=f"{self._field}.target")
+        if message.target in batch:
+            return batch[message.target], f"batch.{message.target}"
+        if message.target in outputs:
+            return outputs[message.target], f"{self._field}.target"
+        raise _missing(message.target, batch)
+
+
+def finite_where_unweighted(tensors: Arrays, weights: jax.Array) -> Arrays:
+    """`tensors` with a 1 for each number that is not finite where its example, or position, has weight 0.
+
+    A graph of the caller's own cannot be masked from within; what is finite stays, as the graph may mix positions.
+    """
+    result = dict(tensors)
+    for name, values in tensors.items():
+        if not jnp.issubdtype(values.dtype, jnp.floating):
+            continue
+        axes = weights.ndim
+        while axes and weights.shape[:axes] != values.shape[:axes]:
+            axes -= 1
+        if not axes:
+            continue
+        absent = jnp.all((weights == 0).reshape(*weights.shape[:axes], -1), axis=-1)
+        absent = absent.reshape(absent.shape + (1,) * (values.ndim - axes))
+        replaced = jnp.broadcast_to(absent, values.shape) & ~jnp.isfinite(values)
+        result[name] = jnp.where(replaced, jnp.ones((), values.dtype), values)
+    return result
 
 
 def _missing(name: str, batch: Arrays) -> Problem:

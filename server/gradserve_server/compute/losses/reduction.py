@@ -20,13 +20,24 @@ def fit_weights(weights: jax.Array, shape: tuple[int, ...], field: str) -> jax.A
     Raises:
         Problem: the weights do not fit the first axes of the values.
     """
-    if weights.ndim == 0 or weights.ndim > len(shape) or weights.shape != shape[: weights.ndim]:
+    given = describe(weights.dtype, weights.shape)
+    if not shape:
+        raise Problem(
+            Reason.SHAPE_MISMATCH,
+            "the loss is one number already, which example weights cannot weigh",
+            field=field,
+            given=given,
+            hint="Leave them out, or let the loss have a value for each example.",
+        )
+    if weights.ndim == 0 or weights.shape != shape[: weights.ndim]:
+        same = math.prod(weights.shape) == math.prod(shape)
         raise Problem(
             Reason.SHAPE_MISMATCH,
             "example weights must fit the first axes of the loss's values",
             field=field,
-            given=describe(weights.dtype, weights.shape),
+            given=given,
             expected=f"the first axes of [{', '.join(str(size) for size in shape)}]",
+            hint="A loss never broadcasts: reshape them." if same else "",
         )
     return weights.reshape(weights.shape + (1,) * (len(shape) - weights.ndim))
 
@@ -35,13 +46,15 @@ def reduce(values: jax.Array, weights: jax.Array | None, reduction: Reduction) -
     """The loss, and the sum of weights that combines the losses of parts of a batch.
 
     Mean: sum(w v) / sum(w) with w broadcast to the values, 0 if all w are 0; the sum of weights is that divisor. Sum:
-    sum(w v); losses of parts add up, and the sum of weights tells how much weight there was. Sum then mean:
+    sum(w v); losses of parts add up, and the sum of weights is the divisor that would make a mean of it. Sum then mean:
     sum over examples of their weighted sums, divided by the sum of the examples' weights, an example's weight being the
-    largest in it: so an example of padding counts for nothing.
+    largest in it: so an example of padding counts for nothing. A scalar is the loss itself, of weight 1.
+
+    With the mean and with sum then mean, the whole is sum(weight_sum * loss) / sum(weight_sum) over the parts.
 
     Args:
         values: one number for each element or position; the first axis counts examples.
-        weights: None, or what `fit_weights` made.
+        weights: None, or what `fit_weights` made, in the type of the values.
         reduction: which.
     """
     if values.ndim == 0:
@@ -51,13 +64,14 @@ def reduce(values: jax.Array, weights: jax.Array | None, reduction: Reduction) -
         count = values.shape[0] if reduction == "sum_then_mean" else math.prod(values.shape)
         divisor = jnp.asarray(count, values.dtype)
         return (total if reduction == "sum" else total / divisor), divisor
-    weights = weights.astype(values.dtype)
+    none = jnp.all(weights == 0)
+    weights = jnp.broadcast_to(weights, values.shape)
     total = jnp.sum(jnp.where(weights == 0, 0, weights * values))
     if reduction == "sum_then_mean":
         divisor = jnp.sum(jnp.max(weights.reshape(weights.shape[0], -1), axis=1))
     else:
-        divisor = jnp.sum(jnp.broadcast_to(weights, values.shape))
+        divisor = jnp.sum(weights)
     if reduction == "sum":
         return total, divisor
-    none = divisor == 0
-    return jnp.where(none, 0, total / jnp.where(none, 1, divisor)), divisor
+    # Weights of both signs may cancel out: then there is no mean, and the loss says so by not being finite.
+    return total / jnp.where(none, 1, divisor), divisor
