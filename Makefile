@@ -5,6 +5,8 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 ONLY ?=
+# Nothing outside of .venv may be found by accident.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 help: ## Show the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk 'BEGIN {FS = ":.*## "} {printf "  make %-14s %s\n", $$1, $$2}'
@@ -16,25 +18,27 @@ $(BIN)/python:
 	  fi; \
 	done; echo "gradserve needs Python 3.11 or newer" >&2; exit 1
 
-# What the demo needs; a development environment has it as well.
+# What the demo needs is part of a development environment: where there is one, that is kept up to date instead.
+ENVIRONMENT := $(VENV)/.installed-$(if $(wildcard $(VENV)/.installed-dev),dev,demo)
+
 $(VENV)/.installed-demo: $(BIN)/python pyproject.toml
-	@if [ -e $(VENV)/.installed-dev ]; then touch $@; else \
-	  echo "installing gradserve (once; this takes a minute)"; \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[server,cli]' && touch $@; fi
+	@echo "installing gradserve (once; this takes a minute)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[server,cli]'
+	@touch $@
 
 $(VENV)/.installed-dev: $(BIN)/python pyproject.toml
 	@echo "installing gradserve for development (once; this takes a minute)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-demo: $(VENV)/.installed-demo ## Set up everything and show the main job with a server of its own
+demo: $(ENVIRONMENT) ## Set up everything and show the main job with a server of its own
 	@$(BIN)/gradserve demo
 
 test: $(VENV)/.installed-dev ## Set up everything and run the tests
-	$(BIN)/python -m pytest -m 'not long'
+	$(BIN)/python -m pytest
 
 test-long: $(VENV)/.installed-dev ## Run all tests, the long ones too
-	$(BIN)/python -m pytest --timeout 1200
+	$(BIN)/python -m pytest -m '' --timeout 1200
 
 lint: $(VENV)/.installed-dev protos-check ## Check format, types, contract, direction of imports and shell
 	$(BIN)/ruff format --check .
@@ -66,8 +70,8 @@ protos-check: .venv-protos/.installed
 bench: $(VENV)/.installed-dev ## Measure; ONLY=name runs one row
 	$(BIN)/python -m tests.benchmarks --only "$(ONLY)"
 
-serve: $(VENV)/.installed-demo ## Serve on 127.0.0.1:50051
+serve: $(ENVIRONMENT) ## Serve on 127.0.0.1:50051
 	$(BIN)/gradserve serve --address 127.0.0.1:50051
 
 clean: ## Remove what was built
-	rm -rf build dist $(VENV) .venv-protos .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf build dist $(VENV) .venv-protos .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
