@@ -57,13 +57,14 @@ def serve(settings: Settings) -> int:
         _LOGGER.error(str(error))
         worker.close()
         return 1
-    stop_metrics = None
+    metrics_address, stop_metrics = "", None
     try:
         if settings.metrics_address:
-            stop_metrics = metrics.serve(settings.metrics_address)
+            metrics_address, stop_metrics = metrics.serve(settings.metrics_address)
         server.start()
         # While the worker starts, calls wait for it; health says NOT_SERVING.
-        _LOGGER.info("listening", extra={"address": server.address, "isolation": settings.isolation})
+        places = {"address": server.address, "metrics_address": metrics_address}
+        _LOGGER.info("listening", extra={**places, "isolation": settings.isolation})
         _follow_worker(worker, server, stopping, server.address)
         _LOGGER.info("stopping")
         server.stop(settings.drain_seconds).wait()

@@ -57,8 +57,8 @@ class Metrics:
         """Shows the number of programs held."""
         self._programs.set_function(held)
 
-    def serve(self, address: str) -> Callable[[], None]:
-        """Serves ``/metrics`` at host:port; gives the function that stops it."""
+    def serve(self, address: str) -> tuple[str, Callable[[], None]]:
+        """Serves ``/metrics`` at host:port; gives where, and the function that stops it."""
         host, _, port = address.rpartition(":")
         server, thread = prometheus_client.start_http_server(int(port), host or "127.0.0.1", self.registry)
 
@@ -67,4 +67,4 @@ class Metrics:
             server.server_close()
             thread.join(5)
 
-        return stop
+        return f"{host}:{server.server_port}", stop

@@ -49,7 +49,7 @@ def walk(graph: Graph, inputs: Mapping[str, Entry], scope: Scope) -> dict[str, V
                 _check_size(node, value, scope)
                 entries[node.name] = Entry(value, operation.moves_only and arguments[0].direct)
         except Problem as problem:
-            raise problem.at(node=node.path) from None
+            raise problem.at(node=node.path, field=node.field) from None
         except (
             TypeError,
             ValueError,
