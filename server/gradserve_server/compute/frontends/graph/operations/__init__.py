@@ -2,16 +2,30 @@
 
 from gradserve_server.compute.frontends.graph.operations import (
     arithmetic,
+    choice,
     elementwise,
     layers,
     normalization,
     pooling,
     randomness,
+    reduce,
     shapes,
     values,
 )
 from gradserve_server.compute.frontends.graph.table import OPERATIONS
 
-__all__ = ["NAMES", "arithmetic", "elementwise", "layers", "normalization", "pooling", "randomness", "shapes", "values"]
+__all__ = [
+    "NAMES",
+    "arithmetic",
+    "choice",
+    "elementwise",
+    "layers",
+    "normalization",
+    "pooling",
+    "randomness",
+    "reduce",
+    "shapes",
+    "values",
+]
 
 NAMES = frozenset(OPERATIONS)

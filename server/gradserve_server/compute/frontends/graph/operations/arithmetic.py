@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +39,7 @@ def arithmetic(call: Call[network_pb2.Arithmetic]) -> Value:
     if arrays[0].dtype == jnp.bool_:
         raise call.refuse_input(0, "it takes numbers, not booleans", "Put a `cast` before it.")
     if function in _CHAINS:
-        return functools.reduce(_CHAINS[function], _same_rank(call, arrays))
+        return functools.reduce(_CHAINS[function], same_rank(call, arrays))
     if len(arrays) != 2:
         raise call.refuse("function", "it takes two inputs", given=str(len(arrays)), expected="2")
     if function == _Function.FUNCTION_MATMUL:
@@ -52,10 +53,10 @@ def arithmetic(call: Call[network_pb2.Arithmetic]) -> Value:
         return jnp.matmul(*arrays)
     if function == _Function.FUNCTION_DIVIDE and not jnp.issubdtype(arrays[0].dtype, jnp.floating):
         arrays = [array.astype(call.dtype) for array in arrays]
-    return _PAIRS[function](*_same_rank(call, arrays))
+    return _PAIRS[function](*same_rank(call, arrays))
 
 
-def _same_rank(call: Call[network_pb2.Arithmetic], arrays: list[jax.Array]) -> list[jax.Array]:
+def same_rank(call: Call[Any], arrays: list[jax.Array]) -> list[jax.Array]:
     """Adds axes of size one in front, and refuses shapes that do not broadcast."""
     rank = max(array.ndim for array in arrays)
     padded = [array.reshape((1,) * (rank - array.ndim) + array.shape) for array in arrays]

@@ -36,10 +36,12 @@ def convolution(call: Call[network_pb2.Convolution]) -> Value:
         raise call.refuse_input(0, "it needs 1 to 3 spatial axes between batch and channels")
     attributes = call.attributes
     filters = call.positive("filters")
-    window = read_window(call, attributes.window, spatial, default_stride=(1,) * spatial)
+    space = x.shape[1:-1]
+    # The transpose of a convolution makes space larger: there every window fits.
+    window = read_window(call, attributes.window, space, stride_is_size=False, fits=not attributes.transposed)
     groups = attributes.groups or 1
     channels = x.shape[-1]
-    if groups < 0 or filters % groups or channels % groups:
+    if groups < 1 or filters % groups or channels % groups:
         raise call.refuse(
             "groups",
             "groups must divide the channels of input and result",
@@ -55,14 +57,14 @@ def convolution(call: Call[network_pb2.Convolution]) -> Value:
         if groups != 1:
             raise call.unsupported("groups", "transposed convolutions in groups are not served yet")
         y = jax.lax.conv_transpose(
-            x, kernel, window.stride, window.padding, rhs_dilation=window.dilation, dimension_numbers=numbers
+            x, kernel, window.stride, window.rule, rhs_dilation=window.dilation, dimension_numbers=numbers
         )
     else:
         y = jax.lax.conv_general_dilated(
             x,
             kernel,
             window.stride,
-            window.padding,
+            window.rule,
             rhs_dilation=window.dilation,
             dimension_numbers=numbers,
             feature_group_count=groups,

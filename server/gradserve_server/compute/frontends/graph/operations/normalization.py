@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -10,95 +13,102 @@ from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.compute.frontends.graph.call import Call, Value
 from gradserve_server.compute.frontends.graph.table import operation
 from gradserve_server.compute.initializers import ONES, ZEROS
+from gradserve_server.compute.ops.statistics import batch_statistics, normalize
 
-_Kind = network_pb2.Normalization
-_ONLY_BATCH = ("momentum", "fixed_statistics")
+_Kind = network_pb2.Normalization.Kind
 
 
 @operation("normalization")
 def normalization(call: Call[network_pb2.Normalization]) -> Value:
-    """Subtracts a mean and divides by a standard deviation, then scales and shifts each feature."""
-    attributes = call.attributes
-    kind = attributes.kind
+    """Shifts and scales x [..., features] to mean 0 and variance 1 over what its kind says."""
+    kind = call.attributes.kind
     if kind == _Kind.KIND_UNSPECIFIED:
         raise Problem(Reason.MISSING_FIELD, "the kind is not set", field=f"{call.node.field}.kind")
+    _check_fields(call)
     x = call.floating()
-    if x.ndim < 1:
-        raise call.refuse_input(0, "it needs at least one axis")
+    least = 2 if kind in {_Kind.KIND_BATCH, _Kind.KIND_GROUP} else 1
+    if x.ndim < least:
+        raise call.refuse_input(0, f"it needs {least} axes or more")
     epsilon = call.finite("epsilon", 1e-5)
     if epsilon < 0:
-        raise call.refuse("epsilon", "it may not be negative", given=str(epsilon))
-    _check_fields(call, kind)
-    match kind:
-        case _Kind.KIND_LAYER:
-            mean = jnp.mean(x, axis=-1, keepdims=True)
-            centred = x - mean
-            y = centred * jax.lax.rsqrt(jnp.mean(jnp.square(centred), axis=-1, keepdims=True) + epsilon)
-        case _Kind.KIND_RMS:
-            y = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + epsilon)
-        case _Kind.KIND_GROUP:
-            y = _by_group(call, x, epsilon)
-        case _:
-            y = _by_batch(call, x, epsilon)
-    features = x.shape[-1]
-    if not attributes.without_scale:
-        y = y * jnp.broadcast_to(call.parameter("scale", (features,), ONES), y.shape)
-    if not attributes.without_bias and kind != _Kind.KIND_RMS:
-        y = y + jnp.broadcast_to(call.parameter("bias", (features,), ZEROS), y.shape)
+        raise call.refuse("epsilon", "it is added to a variance", given=str(epsilon), expected="at least 0")
+    if kind == _Kind.KIND_LAYER:
+        y = normalize(x, (x.ndim - 1,), epsilon)
+    elif kind == _Kind.KIND_RMS:
+        y = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), -1, keepdims=True) + epsilon)
+    elif kind == _Kind.KIND_GROUP:
+        y = _group(call, x, epsilon)
+    else:
+        y = _batch(call, x, epsilon)
+    features = x.shape[-1:]
+    if not call.attributes.without_scale:
+        y = y * jnp.broadcast_to(call.parameter("scale", features, ONES), y.shape)
+    if kind != _Kind.KIND_RMS and not call.attributes.without_bias:
+        y = y + jnp.broadcast_to(call.parameter("bias", features, ZEROS), y.shape)
     return y
 
 
-def _check_fields(call: Call[network_pb2.Normalization], kind: int) -> None:
-    """Refuses fields that belong to another kind."""
+def _check_fields(call: Call[network_pb2.Normalization]) -> None:
+    """Refuses what belongs to another kind, rather than to leave it out silently."""
     attributes = call.attributes
-    if attributes.groups and kind != _Kind.KIND_GROUP:
-        raise call.refuse("groups", "only KIND_GROUP has groups", given=str(attributes.groups))
-    if kind != _Kind.KIND_BATCH:
-        for field in _ONLY_BATCH:
-            if attributes.HasField(field) if field == "momentum" else getattr(attributes, field):
-                raise call.refuse(field, "only KIND_BATCH has it")
+    for field, present, kind in (
+        ("groups", attributes.groups != 0, _Kind.KIND_GROUP),
+        ("momentum", attributes.HasField("momentum"), _Kind.KIND_BATCH),
+        ("fixed_statistics", attributes.fixed_statistics, _Kind.KIND_BATCH),
+    ):
+        if present and attributes.kind != kind:
+            raise call.refuse(
+                field,
+                "this kind of normalization has no such field",
+                given=_Kind.Name(attributes.kind),
+                expected=_Kind.Name(kind),
+            )
 
 
-def _by_group(call: Call[network_pb2.Normalization], x: jax.Array, epsilon: float) -> jax.Array:
+def _group(call: Call[network_pb2.Normalization], x: jax.Array, epsilon: float) -> jax.Array:
+    """Wu and He, "Group Normalization", 2018: mean and variance over space and the channels of one group."""
     groups = call.positive("groups")
-    channels = x.shape[-1]
-    if x.ndim < 2 or channels % groups:
-        raise call.refuse("groups", "groups must divide the channels", given=str(groups), expected=f"of {channels}")
-    split = x.reshape(*x.shape[:-1], groups, channels // groups)
+    channels: Any = x.shape[-1]
+    if isinstance(channels, int) and channels % groups:
+        raise call.refuse(
+            "groups",
+            "the groups do not divide the channels evenly",
+            given=str(groups),
+            expected=f"a divisor of {channels}",
+        )
+    grouped = x.reshape(*x.shape[:-1], groups, channels // groups)
     axes = (*range(1, x.ndim - 1), x.ndim)
-    centred = split - jnp.mean(split, axis=axes, keepdims=True)
-    variance = jnp.mean(jnp.square(centred), axis=axes, keepdims=True)
-    return (centred * jax.lax.rsqrt(variance + epsilon)).reshape(x.shape)
+    return normalize(grouped, axes, epsilon).reshape(x.shape)
 
 
-def _by_batch(call: Call[network_pb2.Normalization], x: jax.Array, epsilon: float) -> jax.Array:
-    if x.ndim < 2:
-        raise call.refuse_input(0, "it needs an axis of examples and one of channels")
+def _batch(call: Call[network_pb2.Normalization], x: jax.Array, epsilon: float) -> jax.Array:
+    """Ioffe and Szegedy, "Batch Normalization", 2015, with running statistics by exponential decay."""
     momentum = call.finite("momentum", 0.9)
     if not 0 <= momentum <= 1:
         raise call.refuse("momentum", "not a weight", given=str(momentum), expected="0 to 1")
-    features = x.shape[-1]
-    stored_mean = call.statistic("mean", (features,), 0.0)
-    stored_variance = call.statistic("variance", (features,), 1.0)
+    features = x.shape[-1:]
+    mean = call.statistic("mean", features, 0.0)
+    variance = call.statistic("variance", features, 1.0)
     if not call.attributes.fixed_statistics:
         call.depends_on_mode()
-    if call.training and not call.attributes.fixed_statistics:
-        mean, variance = _batch_statistics(x, call.scope.context.example_weights)
-        for name, old, new in (("mean", stored_mean, mean), ("variance", stored_variance, variance)):
-            call.update_statistic(name, jax.lax.stop_gradient(momentum * old + (1 - momentum) * new))
-    else:
-        mean, variance = stored_mean, stored_variance
-    scale = jax.lax.rsqrt(variance + epsilon)
-    return (x - jnp.broadcast_to(mean, x.shape)) * jnp.broadcast_to(scale, x.shape)
+        if call.training:
+            old_mean, old_variance = mean, variance
+            mean, variance = batch_statistics(x, _kept(call, x))
+            for name, old, new in (("mean", old_mean, mean), ("variance", old_variance, variance)):
+                call.update_statistic(name, jax.lax.stop_gradient(momentum * old + (1 - momentum) * new))
+    factor = jax.lax.rsqrt(variance + epsilon)
+    return (x - jnp.broadcast_to(mean, x.shape)) * jnp.broadcast_to(factor, x.shape)
 
 
-def _batch_statistics(x: jax.Array, present: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-    """Mean and biased variance of each channel over all examples that count."""
-    axes = tuple(range(x.ndim - 1))
-    if present is None:
-        mean = jnp.mean(x, axis=axes)
-        return mean, jnp.mean(jnp.square(x - jnp.broadcast_to(mean, x.shape)), axis=axes)
-    weights = jnp.broadcast_to(present.astype(x.dtype).reshape((-1,) + (1,) * (x.ndim - 1)), x.shape)
-    count = jnp.maximum(jnp.sum(weights, axis=axes), 1)
-    mean = jnp.sum(weights * x, axis=axes) / count
-    return mean, jnp.sum(weights * jnp.square(x - jnp.broadcast_to(mean, x.shape)), axis=axes) / count
+def _kept(call: Call[network_pb2.Normalization], x: jax.Array) -> jax.Array | None:
+    """For each example, whether it counts: those of weight 0 are padding."""
+    weights = call.scope.context.example_weights
+    if weights is None:
+        return None
+    if weights.shape != x.shape[:1]:
+        raise call.refuse_input(
+            0,
+            "with example weights, the first axis must be that of the examples",
+            expected=f"{math.prod(weights.shape)} examples",
+        )
+    return weights != 0

@@ -1,10 +1,9 @@
-"""Pooling over the spatial axes of a channels-last tensor."""
+"""Pooling over the spatial axes, channels last."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -12,35 +11,53 @@ from gradserve.v1 import network_pb2
 from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.compute.frontends.graph.call import Call, Value
 from gradserve_server.compute.frontends.graph.table import operation
-from gradserve_server.compute.frontends.graph.windows import read_window
+from gradserve_server.compute.frontends.graph.windows import Window, read_window
+from gradserve_server.compute.ops import pooling as ops
 
-_MAX, _MEAN = network_pb2.Pooling.FUNCTION_MAX, network_pb2.Pooling.FUNCTION_MEAN
+_Function = network_pb2.Pooling.Function
 
 
 @operation("pooling")
 def pooling(call: Call[network_pb2.Pooling]) -> Value:
-    """The largest or the mean of each window; of all of space, with its axes removed, if there is no window."""
+    """Largest or mean of each window; without a window, of all of space."""
     function = call.attributes.function
-    if function not in (_MAX, _MEAN):
+    if function == _Function.FUNCTION_UNSPECIFIED:
         raise Problem(Reason.MISSING_FIELD, "the function is not set", field=f"{call.node.field}.function")
-    x = call.floating()
-    spatial = x.ndim - 2
-    if spatial < 1:
-        raise call.refuse_input(0, "it needs spatial axes between batch and channels")
-    axes = tuple(range(1, x.ndim - 1))
+    largest = function == _Function.FUNCTION_MAX
+    x = call.array() if largest else call.floating()
+    if x.dtype == jnp.bool_:
+        raise call.refuse_input(0, "it takes numbers, not booleans", "Put a `cast` before it.")
+    if x.ndim < 3:
+        raise call.refuse_input(
+            0, "it takes a batch axis, spatial axes and channels", expected="[batch, *space, channels]"
+        )
     if not call.attributes.HasField("window"):
-        return jnp.max(x, axis=axes) if function == _MAX else jnp.mean(x, axis=axes)
-    window = read_window(call, call.attributes.window, spatial, default_stride=None)
-    shape: dict[str, Any] = {
-        "window_dimensions": (1, *window.size, 1),
-        "window_strides": (1, *window.stride, 1),
-        "padding": window.padding,
-        "window_dilation": (1, *window.dilation, 1),
-    }
-    if function == _MAX:
-        return jnp.asarray(jax.lax.reduce_window(x, np.array(-np.inf, x.dtype), jax.lax.max, **shape))
-    zero = np.array(0, x.dtype)
-    total: jax.Array = jax.lax.reduce_window(x, zero, jax.lax.add, **shape)
-    # Padding does not count: what is divided by is the number of real elements under the window.
-    counts = jax.lax.reduce_window(jnp.ones_like(x[:1, ..., :1]), zero, jax.lax.add, **shape)
-    return total / jnp.broadcast_to(counts, total.shape)
+        axes = tuple(range(1, x.ndim - 1))
+        return jnp.max(x, axes) if largest else jnp.mean(x, axes)
+    space = x.shape[1:-1]
+    window = read_window(call, call.attributes.window, space, stride_is_size=True)
+    _check_reach(call, window, space)
+    return ops.window_max(x, window) if largest else ops.window_mean(x, window)
+
+
+def _check_reach(call: Call[network_pb2.Pooling], window: Window, space: tuple[Any, ...]) -> None:
+    """Refuses window that see padding only, as a dilated one on a short axis may: they have no largest and no mean."""
+    for index, (low, _, count) in enumerate(window.place(space)):
+        size = space[index]
+        if not (window.same and isinstance(size, int)) or window.dilation[index] == 1:
+            continue
+        starts = np.arange(count) * window.stride[index] - low
+        # The first element of the window that is not before the axis.
+        step = window.dilation[index]
+        first = starts + -(-np.maximum(-starts, 0) // step) * step
+        if np.any((first >= size) | (first > starts + window.extent[index] - 1)):
+            raise call.refuse(
+                "window.dilation",
+                f"a window sees nothing but padding on spatial axis {index}",
+                given=f"{_describe(window, index)} on {size} elements",
+            )
+
+
+def _describe(window: Window, index: int) -> str:
+    """One axis of a window, as errors write it."""
+    return f"size {window.size[index]}, dilation {window.dilation[index]}"
