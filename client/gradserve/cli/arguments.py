@@ -14,8 +14,7 @@ def parser() -> argparse.ArgumentParser:
     """The whole command line; `serve` is listed here and parsed by the server."""
     top = argparse.ArgumentParser(
         prog="gradserve",
-        description="Gradients as a service: a network, weights and a batch in; "
-        "the loss and its gradients out.",
+        description="Gradients as a service: a network, weights and a batch in; the loss and its gradients out.",
     )
     top.add_argument("--version", action="version", version=f"gradserve {gs.__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -89,12 +88,8 @@ def _describe(parser: argparse.ArgumentParser) -> None:
 
 
 def _server(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--address", metavar="HOST:PORT", help="a running server; starts a local one if not given"
-    )
-    parser.add_argument(
-        "--timeout", type=_positive, metavar="SECONDS", help="of one call; none if not given"
-    )
+    parser.add_argument("--address", metavar="HOST:PORT", help="a running server; starts a local one if not given")
+    parser.add_argument("--timeout", type=_positive, metavar="SECONDS", help="of one call; none if not given")
 
 
 def _json(parser: argparse.ArgumentParser) -> None:

@@ -9,9 +9,7 @@ import gradserve as gs
 
 
 @contextmanager
-def connect(
-    address: str | None, timeout: float | None, say: Callable[[str], None]
-) -> Iterator[gs.Client]:
+def connect(address: str | None, timeout: float | None, say: Callable[[str], None]) -> Iterator[gs.Client]:
     """A client that tells `say` when the server compiles.
 
     Without `address` it starts a server beside this process and stops it at the end.

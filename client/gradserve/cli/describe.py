@@ -36,10 +36,7 @@ def facts(description: gs.NetworkDescription) -> dict[str, Any]:
     """The description as JSON takes it."""
 
     def forms(tensors: Sequence[gs.TensorInfo]) -> list[dict[str, Any]]:
-        return [
-            {"name": one.name, "data_type": str(one.dtype), "shape": list(one.shape)}
-            for one in tensors
-        ]
+        return [{"name": one.name, "data_type": str(one.dtype), "shape": list(one.shape)} for one in tensors]
 
     return {
         "inputs": forms(description.inputs),

@@ -90,6 +90,5 @@ def picture(images: NDArray[np.float32], console: Console) -> str:
     shades = " ░▒▓█" if terminal.is_unicode(console) else " .:*#"
     levels = np.rint(images[..., 0] * (len(shades) - 1)).astype(int)
     return "\n".join(
-        "   ".join("".join(shades[level] * 2 for level in row) for row in rows)
-        for rows in levels.transpose(1, 0, 2)
+        "   ".join("".join(shades[level] * 2 for level in row) for row in rows) for rows in levels.transpose(1, 0, 2)
     )

@@ -50,8 +50,7 @@ def compare(screen: Screen, client: gs.Client) -> Outcome:
     screen.heading("1  A gradient that you can work out by hand")
     screen.show(
         Text("y = sigmoid(w2 relu(w1 x + b1) + b2),   L = -log(y)"),
-        f"x = {given.x:g}, w1 = {given.w1:g}, b1 = {given.b1:g}, w2 = {given.w2:g}, "
-        f"b2 = {given.b2:g}, in float64",
+        f"x = {given.x:g}, w1 = {given.w1:g}, b1 = {given.b1:g}, w2 = {given.w2:g}, b2 = {given.b2:g}, in float64",
     )
     served = worked_example.served(client, given)
 
@@ -92,8 +91,7 @@ def train_all(screen: Screen, client: gs.Client) -> list[Outcome]:
         Text(picture(test.images[:4], screen.console), style="cyan", no_wrap=True),
     )
     return [
-        _lesson(screen, client, lesson, train, test)
-        for lesson in (networks.perceptron(), networks.convolutional())
+        _lesson(screen, client, lesson, train, test) for lesson in (networks.perceptron(), networks.convolutional())
     ]
 
 

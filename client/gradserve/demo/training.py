@@ -64,9 +64,7 @@ def train(
         for start in range(0, len(order) - schedule.batch_size + 1, schedule.batch_size):
             rows = order[start : start + schedule.batch_size]
             began = time.perf_counter()
-            result = client.gradients(
-                network, weights, {"x": images[rows], "y": labels[rows]}, loss=loss
-            )
+            result = client.gradients(network, weights, {"x": images[rows], "y": labels[rows]}, loss=loss)
             seconds = time.perf_counter() - began
             for name, gradient in result.gradients.items():
                 weights[name] = weights[name] - schedule.learning_rate * gradient

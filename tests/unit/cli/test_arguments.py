@@ -6,9 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import gradserve as gs
 import numpy as np
 import pytest
+
+import gradserve as gs
 from gradserve.cli import arguments, main
 
 
@@ -126,18 +127,14 @@ def test_a_file_that_cannot_be_used_ends_with_2_and_one_line_that_names_it(
     assert says in line
 
 
-def test_a_seed_that_is_no_number_ends_with_2(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_seed_that_is_no_number_ends_with_2(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--network", str(folder / "network.json"), "--loss", str(folder / "loss.json")]
     words += ["--batch", str(folder / "batch.npz"), "--weights", "seed:x"]
     assert main(["grad", *words]) == 2
     assert "seed:N" in capsys.readouterr().err
 
 
-def test_an_npz_with_pickled_objects_is_not_opened(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_npz_with_pickled_objects_is_not_opened(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.savez(folder / "objects.npz", x=np.array([{"a": 1}], dtype=object))
     words = ["--network", str(folder / "network.json"), "--loss", str(folder / "loss.json")]
     words += ["--batch", str(folder / "objects.npz"), "--weights", "seed:0"]

@@ -3,6 +3,7 @@
 from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
+
 from gradserve.cli import main, serve
 
 received: list[list[str]] = []

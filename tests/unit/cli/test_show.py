@@ -4,11 +4,12 @@ import io
 import math
 from typing import cast
 
-import gradserve as gs
 import pytest
+from rich.console import Console
+
+import gradserve as gs
 from gradserve.demo import show, worked_example
 from gradserve.demo.screen import Screen
-from rich.console import Console
 
 
 def _compare(monkeypatch: pytest.MonkeyPatch, **changes: float) -> tuple[bool, str]:

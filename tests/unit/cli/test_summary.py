@@ -4,11 +4,12 @@ import io
 import json
 import math
 
-import gradserve as gs
 import numpy as np
 import pytest
-from gradserve.cli import describe, summary
 from rich.console import Console
+
+import gradserve as gs
+from gradserve.cli import describe, summary
 
 
 def _result(loss: float = 0.5) -> gs.GradientResult:
@@ -20,9 +21,7 @@ def _result(loss: float = 0.5) -> gs.GradientResult:
         input_gradients={"x": np.array([[[1.0, 2.0], [2.0, 4.0]]])},
         outputs={},
         updated_statistics={},
-        summary=gs.GradientSummary(
-            math.nan, {"dense_1/bias": math.nan, "dense_1/kernel": 5}, False
-        ),
+        summary=gs.GradientSummary(math.nan, {"dense_1/bias": math.nan, "dense_1/kernel": 5}, False),
         weight_sum=1.0,
         terms={"[bold]fit": 0.25},
         timing=gs.Timing(queue=0.001, compile=1.5, execute=0.002),
@@ -77,6 +76,4 @@ def test_a_description_shows_shapes_counts_and_what_does_not_fit() -> None:
     shown = file.getvalue()
     for fact in ("[batch, 64]", "[64, 10]", "640", "norm/mean", "123,456", "3.0 MiB", "more than"):
         assert fact in shown
-    assert describe.facts(description)["memory"] == [
-        {"checkpointing": "off", "peak_bytes": 3 * 2**20, "fits": False}
-    ]
+    assert describe.facts(description)["memory"] == [{"checkpointing": "off", "peak_bytes": 3 * 2**20, "fits": False}]

@@ -4,13 +4,14 @@ import io
 import re
 import sys
 
-import gradserve as gs
 import numpy as np
 import pytest
+from rich.console import Console
+
+import gradserve as gs
 from gradserve.cli import main, problems, terminal
 from gradserve.demo.screen import Screen, picture
 from gradserve.demo.training import Step
-from rich.console import Console
 
 ESCAPE = re.compile("\x1b")
 

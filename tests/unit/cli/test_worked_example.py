@@ -3,6 +3,7 @@
 import math
 
 import pytest
+
 from gradserve.demo.worked_example import Numbers, closed_form
 
 # z1 = 0.5 * 2 + 0.1, h1 = z1, z2 = 0.3 * 1.1 + 0.2; y = 1 / (1 + exp(-0.53)) and all that follows

@@ -13,6 +13,7 @@ import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
+
 from gradserve.v1 import gradient_service_pb2 as service_pb2
 
 Handler = Callable[[bytes, grpc.ServicerContext], bytes]

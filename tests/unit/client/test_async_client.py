@@ -4,11 +4,11 @@ import asyncio
 import re
 import time
 
-import gradserve as gs
 import grpc
 import numpy as np
 import pytest
 
+import gradserve as gs
 from tests.unit.client.scripted_server import (
     ANSWER,
     FORWARD,

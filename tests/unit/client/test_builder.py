@@ -1,8 +1,9 @@
 """The graph builder writes the graph that was meant, and refuses what cannot be one."""
 
-import gradserve as gs
 import numpy as np
 import pytest
+
+import gradserve as gs
 from gradserve.v1 import network_pb2
 
 Arithmetic = network_pb2.Arithmetic

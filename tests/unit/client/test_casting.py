@@ -1,9 +1,10 @@
 """The element types that batches and weights are sent with."""
 
-import gradserve as gs
 import ml_dtypes
 import numpy as np
 import pytest
+
+import gradserve as gs
 from gradserve.casting import batch_array, weight_arrays
 
 F32 = np.dtype("float32")

@@ -7,12 +7,12 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import gradserve as gs
 import grpc
 import numpy as np
 import pytest
 from google.rpc import error_details_pb2
 
+import gradserve as gs
 from tests.unit.client.scripted_server import (
     ANSWER,
     FORWARD,

@@ -1,7 +1,8 @@
 """Layers in a row, and rows as layers."""
 
-import gradserve as gs
 import pytest
+
+import gradserve as gs
 
 
 def names(network):

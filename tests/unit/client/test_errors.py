@@ -2,8 +2,9 @@
 
 import pickle
 
-import gradserve as gs
 import pytest
+
+import gradserve as gs
 from gradserve import errors
 
 CLASSES = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, gs.GradserveError)]

@@ -2,15 +2,15 @@
 
 import json
 
-import gradserve as gs
 import ml_dtypes
 import numpy as np
 import pytest
 import safetensors.numpy
-from gradserve.weights import from_safetensors, to_safetensors
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import gradserve as gs
+from gradserve.weights import from_safetensors, to_safetensors
 from tests.unit.client.test_tensors import arrays, same_bits
 
 

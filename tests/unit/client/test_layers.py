@@ -1,8 +1,9 @@
 """Layers write what the contract means by them."""
 
-import gradserve as gs
 import numpy as np
 import pytest
+
+import gradserve as gs
 from gradserve.v1 import network_pb2
 
 Elementwise = network_pb2.Elementwise

@@ -12,8 +12,9 @@ import textwrap
 import time
 from pathlib import Path
 
-import gradserve as gs
 import pytest
+
+import gradserve as gs
 from gradserve import local_server
 
 # Serves GetServerInfo, and does what the environment asks for.

@@ -1,8 +1,9 @@
 """Losses write what the contract means by them."""
 
-import gradserve as gs
 import pytest
 from google.protobuf import text_format
+
+import gradserve as gs
 from gradserve.v1 import loss_pb2
 
 CASES = [

@@ -2,9 +2,10 @@
 
 import pickle
 
-import gradserve as gs
 import numpy as np
 import pytest
+
+import gradserve as gs
 
 
 def network(units=3):

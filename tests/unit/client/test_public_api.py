@@ -6,8 +6,9 @@ import sys
 import tomllib
 from pathlib import Path
 
-import gradserve as gs
 import pytest
+
+import gradserve as gs
 
 
 def test_every_listed_name_exists_and_the_list_is_sorted():

@@ -1,8 +1,9 @@
 """Arguments become the request that they mean."""
 
-import gradserve as gs
 import numpy as np
 import pytest
+
+import gradserve as gs
 from gradserve import requests
 from gradserve.v1 import gradient_service_pb2 as service_pb2
 from gradserve.weights import to_safetensors

@@ -1,9 +1,10 @@
 """Answers become results."""
 
-import gradserve as gs
 import numpy as np
 import pytest
 from google.protobuf.duration_pb2 import Duration
+
+import gradserve as gs
 from gradserve import results
 from gradserve.tensors import to_tensor
 from gradserve.v1 import gradient_service_pb2 as service_pb2

@@ -1,7 +1,8 @@
 """When calls are tried again, as a pure function."""
 
-import gradserve as gs
 import pytest
+
+import gradserve as gs
 from gradserve.transport.attempts import Attempts
 from gradserve.transport.channel import Settings
 from gradserve.transport.retry import Progress, wait_before_retry

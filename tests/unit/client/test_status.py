@@ -1,11 +1,12 @@
 """gRPC statuses become exceptions of the tree."""
 
-import gradserve as gs
 import grpc
 import pytest
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
+
+import gradserve as gs
 from gradserve.transport.status import DETAILS_KEY, to_error
 
 RETRY = error_details_pb2.RetryInfo(retry_delay=Duration(seconds=1, nanos=500_000_000))

@@ -1,14 +1,15 @@
 """NumPy arrays to the wire and back."""
 
-import gradserve as gs
 import hypothesis.extra.numpy as hnp
 import ml_dtypes
 import numpy as np
 import pytest
-from gradserve import tensors
-from gradserve.v1 import tensor_pb2
 from hypothesis import given
 from hypothesis import strategies as st
+
+import gradserve as gs
+from gradserve import tensors
+from gradserve.v1 import tensor_pb2
 
 
 @st.composite

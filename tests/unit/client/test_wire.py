@@ -1,13 +1,13 @@
 """Requests written by hand are what the protobuf runtime would write."""
 
-import gradserve as gs
 import numpy as np
 import pytest
-from gradserve import tensors, wire
-from gradserve.v1 import gradient_service_pb2 as service_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
+import gradserve as gs
+from gradserve import tensors, wire
+from gradserve.v1 import gradient_service_pb2 as service_pb2
 from tests.unit.client.test_tensors import arrays
 
 Request = service_pb2.ComputeGradientsRequest
