@@ -163,7 +163,7 @@ class Loss:
 
     def _sum(self, outputs: Arrays, batch: Arrays, parameters: Arrays, context: Context) -> LossValue:
         values = {term.name: term.loss.evaluate(outputs, batch, parameters, context) for term in self._terms}
-        dtype = jnp.result_type(*(value.loss.dtype for value in values.values()))
+        dtype = max((value.loss.dtype for value in values.values()), key=lambda one: one.itemsize)
         total = jnp.zeros((), dtype)
         for term in self._terms:
             # A term of weight 0 is there to be watched: it may be infinite.
@@ -201,7 +201,7 @@ class Loss:
                 field=f"{self._field}.prediction",
                 given=describe(prediction.dtype, prediction.shape),
             )
-        return prediction.astype(jnp.promote_types(prediction.dtype, jnp.float32))
+        return prediction.astype(jnp.float64 if prediction.dtype == jnp.float64 else jnp.float32)
 
     def _target(self, outputs: Arrays, batch: Arrays) -> tuple[jax.Array | None, str]:
         """The target and its place; the batch comes first, so that no output is a target by accident."""
