@@ -97,7 +97,8 @@ class Loss:
         self._terms = terms
         self._custom = custom
         own = (message.example_weights,) if message.example_weights else ()
-        self.weights_names: tuple[str, ...] = (*own, *(name for term in terms for name in term.loss.weights_names))
+        inner = (name for term in terms for name in term.loss.weights_names)
+        self.weights_names: tuple[str, ...] = tuple(dict.fromkeys((*own, *inner)))
         target = getattr(getattr(message, self._kind), "target", "")
         names = {*self.weights_names, *(name for term in terms for name in term.loss.tensors)}
         self.tensors: frozenset[str] = frozenset(

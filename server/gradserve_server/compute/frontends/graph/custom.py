@@ -11,22 +11,11 @@ import jax.numpy as jnp
 from gradserve_server.common.errors import Problem, Reason, near
 from gradserve_server.common.specs import Limits, describe
 from gradserve_server.compute.frontends.graph import operations
+from gradserve_server.compute.frontends.graph.call import Value
 from gradserve_server.compute.frontends.graph.definition import Graph, parse, read
-from gradserve_server.compute.frontends.graph.scope import Applying
+from gradserve_server.compute.frontends.graph.scope import Applying, Declaring
 from gradserve_server.compute.frontends.graph.walk import Entry, as_array, walk
 from gradserve_server.compute.network import Context
-
-
-class _NoParameters(dict[str, jax.Array]):
-    """What a loss has of its own: to ask for a parameter is an error."""
-
-    def __missing__(self, path: str) -> jax.Array:
-        raise Problem(
-            Reason.INVALID_LOSS,
-            "a loss has no parameters of its own",
-            given=path,
-            hint="Name a parameter of the network as an input of the loss.",
-        )
 
 
 @final
@@ -47,6 +36,22 @@ class CustomGraph:
         """The graph in a serialized ``Graph`` at `field` of the request."""
         message = parse(content, field)
         graph = read(message, field, limits, inputs_inferred=True, operations=operations.NAMES, paths_as_inputs=True)
+        if len(graph.outputs) > 1:
+            raise Problem(
+                Reason.INVALID_LOSS,
+                "a loss has one output",
+                field=f"{field}.outputs",
+                given=", ".join(graph.outputs),
+            )
+        for index, one in enumerate(graph.inputs):
+            if one.spec is not None:
+                raise Problem(
+                    Reason.INVALID_LOSS,
+                    "types and shapes of what a loss takes are inferred, not declared",
+                    field=f"{field}.inputs[{index}]",
+                    given=str(one.spec),
+                    hint="Leave everything out but the name.",
+                )
         return CustomGraph(graph, limits)
 
     def apply(
@@ -72,7 +77,8 @@ class CustomGraph:
             if jnp.issubdtype(value.dtype, jnp.floating):
                 value = value.astype(context.dtype)
             entries[name] = Entry(value, name in batch and name not in outputs)
-        scope = Applying(context, self._limits, _NoParameters(), {})
+        self._check_pure({name: entry.value for name, entry in entries.items()}, context)
+        scope = Applying(context, self._limits, {}, {})
         result = as_array(next(iter(walk(self._graph, entries, scope).values())), context.dtype)
         if not jnp.issubdtype(result.dtype, jnp.floating):
             raise Problem(
@@ -82,3 +88,28 @@ class CustomGraph:
                 given=describe(result.dtype, result.shape),
             )
         return result
+
+    def _check_pure(self, values: Mapping[str, Value], context: Context) -> None:
+        """Refuses what a loss may not have: parameters and statistics of its own, and a mode."""
+        scope = Declaring(Context(dtype=context.dtype, training=True), self._limits)
+
+        def declare(values: Mapping[str, Value]) -> Mapping[str, Value]:
+            return walk(self._graph, {name: Entry(value, False) for name, value in values.items()}, scope)
+
+        jax.eval_shape(declare, dict(values))
+        for path in (*scope.parameters, *scope.statistics):
+            raise Problem(
+                Reason.INVALID_LOSS,
+                "a loss has no parameters of its own",
+                field=self._graph.field,
+                node=path.rpartition("/")[0] or path,
+                given=path,
+                hint="Name a parameter of the network as an input of the loss.",
+            )
+        if scope.mode_path:
+            raise Problem(
+                Reason.INVALID_LOSS,
+                "a loss is the same in training and in inference, and this node is not",
+                field=self._graph.field,
+                node=scope.mode_path,
+            )
