@@ -1,0 +1,170 @@
+"""Each operation against NumPy: its value, its gradient, and both inside a repeated block."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gradserve.v1 import network_pb2
+from gradserve_server.compute.frontends.graph.operations import NAMES
+from tests.conformance.operations.graphs import Arrays, draw, free, graph, load, node, run, signature, spec
+from tests.conformance.operations.rows import ROWS, Row
+
+TURNS = 3
+
+
+def few(examples: int) -> Callable[[Any], Any]:
+    return settings(max_examples=examples, derandomize=True, deadline=None, database=None)
+
+
+def generate(row: Row, data: st.DataObject) -> tuple[dict[str, np.ndarray], np.random.Generator]:
+    """Inputs x0, x1 and so on, of drawn shapes."""
+    letters = sorted({size for shape in row.shapes for size in shape if isinstance(size, str)})
+    sizes: dict[Any, int] = {
+        letter: data.draw(st.integers(row.least, row.least + 2), label=letter) for letter in letters
+    }
+    generator = np.random.default_rng(zlib.crc32(f"{row.name} {sizes}".encode()))
+    inputs = {}
+    for index, shape in enumerate(row.shapes):
+        form = tuple(sizes.get(size, size) for size in shape)
+        kind = row.kind(index)
+        if kind == "real":
+            value = generator.normal(0.0, 1.0, form)
+        elif kind == "positive":
+            value = generator.uniform(0.5, 2.0, form)
+        elif kind == "boolean":
+            value = generator.random(form) < 0.5
+        else:
+            value = generator.integers(0, int(kind.partition(":")[2]), form, dtype=np.int32)
+        inputs[f"x{index}"] = np.asarray(value)
+    return inputs, generator
+
+
+def inner(weights: Arrays, prefix: str) -> dict[str, np.ndarray]:
+    """Weights of a node by the last parts of their names."""
+    return {name.removeprefix(prefix).removeprefix("/"): value for name, value in weights.items()}
+
+
+def differences(function: Callable[[Arrays], float], at: Arrays) -> dict[str, np.ndarray]:
+    """Central differences of `function` in each element of `at`."""
+    step = 1e-6
+    slopes = {}
+    for name, value in at.items():
+        slope = np.zeros_like(value)
+        for place in np.ndindex(value.shape):
+            moved = []
+            for sign in (1, -1):
+                other = value.copy()
+                other[place] += sign * step
+                moved.append(function({**at, name: other}))
+            slope[place] = (moved[0] - moved[1]) / (2 * step)
+        slopes[name] = slope
+    return slopes
+
+
+def assert_gradients(row: Row, found: Arrays, expected: Arrays) -> None:
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        wanted = np.zeros_like(value) if row.flat else value
+        np.testing.assert_allclose(found[name], wanted, rtol=1e-5, atol=1e-7, err_msg=name)
+
+
+def floating(inputs: Arrays) -> dict[str, np.ndarray]:
+    return {name: value for name, value in inputs.items() if value.dtype == np.float64}
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
+@few(3)
+@given(data=st.data())
+def test_value_and_gradient_are_those_of_numpy(row: Row, data: st.DataObject) -> None:
+    inputs, generator = generate(row, data)
+    specs = [spec(name, value.shape, value.dtype) for name, value in inputs.items()]
+    network = load(graph(specs, node("node", list(inputs), **{row.operation: row.attributes})))
+    found = signature(network, inputs)
+    parameters, statistics = draw(found, generator)
+
+    def oracle(changed: Arrays) -> np.ndarray:
+        weights = {name: changed[name] for name in parameters}
+        return row.oracle(
+            inner({**weights, **statistics}, "node"), *(changed.get(name, inputs[name]) for name in inputs)
+        )
+
+    at = {**parameters, **floating(inputs)}
+    expected = oracle(at)
+    assert (found.outputs["node"].shape, found.outputs["node"].dtype) == (expected.shape, expected.dtype)
+    if expected.dtype != np.float64:
+        result = run(network, parameters, statistics, inputs, training=row.training)
+        np.testing.assert_array_equal(result.outputs["node"], expected, strict=True)
+        return
+    cotangent = generator.normal(size=expected.shape)
+    result = run(network, parameters, statistics, inputs, training=row.training, cotangents={"node": cotangent})
+    np.testing.assert_allclose(result.outputs["node"], expected, rtol=1e-9, atol=1e-11, strict=True)
+    slopes = differences(lambda changed: float(np.sum(oracle(changed) * cotangent)), at)
+    assert_gradients(row, {**result.parameters, **result.inputs}, slopes)
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
+@few(1)
+@given(data=st.data())
+def test_a_repeated_block_of_it_is_numpy_again_and_again(row: Row, data: st.DataObject) -> None:
+    """Feeds the result back where it has the form of what was taken.
+
+    Elsewhere the turn is carry + mean(sin(result)^2), which keeps any shape and what is positive positive.
+    """
+    inputs, generator = generate(row, data)
+    if not inputs or inputs["x0"].dtype != np.float64:
+        # What is carried must be differentiable: a value beside the operation.
+        inputs = {"carry": generator.normal(size=(2,)), **inputs}
+    first = next(iter(inputs))
+    arguments = [name for name in inputs if name != "carry"]
+    specs = [spec(name, value.shape, value.dtype) for name, value in inputs.items()]
+    alone = load(graph(specs, node("node", arguments, **{row.operation: row.attributes})))
+    form = signature(alone, inputs).outputs["node"]
+    feeds_back = first == "x0" and row.kind(0) == "real" and form.shape == inputs[first].shape
+    feeds_back = feeds_back and form.dtype == np.float64
+
+    body = [node("node", arguments, **{row.operation: row.attributes})]
+    if not feeds_back:
+        body += [
+            node("real", "node", cast=network_pb2.Cast(data_type="DATA_TYPE_FLOAT64")),  # type: ignore[arg-type]
+            node("wave", "real", elementwise=network_pb2.Elementwise(function="FUNCTION_SIN")),  # type: ignore[arg-type]
+            node("square", "wave", elementwise=network_pb2.Elementwise(function="FUNCTION_SQUARE")),  # type: ignore[arg-type]
+            node("mean", "square", reduce=network_pb2.Reduce(function="FUNCTION_MEAN")),  # type: ignore[arg-type]
+            node("next", [first, "mean"], arithmetic=network_pb2.Arithmetic(function="FUNCTION_ADD")),  # type: ignore[arg-type]
+        ]
+    block = network_pb2.Block(body=graph(free(*inputs), *body), repeat=TURNS)
+    network = load(graph(specs, node("block", list(inputs), block=block)))
+    parameters, statistics = draw(signature(network, inputs), generator)
+    assert all(len(value) == TURNS for value in (*parameters.values(), *statistics.values()))
+
+    def oracle(changed: Arrays) -> np.ndarray:
+        values = {name: changed.get(name, value) for name, value in inputs.items()}
+        for turn in range(TURNS):
+            weights = {name: changed.get(name, value)[turn] for name, value in {**parameters, **statistics}.items()}
+            result = row.oracle(inner(weights, "block/node"), *(values[name] for name in arguments))
+            values[first] = result if feeds_back else values[first] + np.mean(np.sin(result.astype(float)) ** 2)
+        return values[first]
+
+    at = {**parameters, **floating(inputs)}
+    expected = oracle(at)
+    cotangent = generator.normal(size=expected.shape)
+    result = run(network, parameters, statistics, inputs, training=row.training, cotangents={"block": cotangent})
+    np.testing.assert_allclose(result.outputs["block"], expected, rtol=1e-9, atol=1e-11, strict=True)
+    slopes = differences(lambda changed: float(np.sum(oracle(changed) * cotangent)), at)
+    if row.flat or form.dtype != np.float64:
+        # Nothing flows through the operation: what is left is the carry's own way, if there is one.
+        for name in slopes:
+            through = cotangent if name == first and not feeds_back else np.zeros_like(slopes[name])
+            np.testing.assert_allclose({**result.parameters, **result.inputs}[name], through)
+        return
+    assert_gradients(row, {**result.parameters, **result.inputs}, slopes)
+
+
+def test_every_operation_has_a_row() -> None:
+    assert {row.operation for row in ROWS.values()} == NAMES
