@@ -1,7 +1,6 @@
 """A raw gRPC echo in a process of its own: what the wire costs for so many bytes up and down.
 
-Over a Unix socket, as the server that it is held against. Run as a program it serves until its standard input ends:
-`python -m tests.benchmarks.echo ADDRESS BYTES_DOWN`.
+Run as a program it serves until its standard input ends: `python -m tests.benchmarks.echo BYTES_DOWN`.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ import concurrent.futures
 import contextlib
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,16 +18,16 @@ METHOD = "/echo.Echo/Echo"
 OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 
 
-def serve(address: str, bytes_down: int) -> None:
+def serve(bytes_down: int) -> None:
     """Answers each request with that many bytes."""
     answer = bytes(bytes_down)
     handler = grpc.method_handlers_generic_handler(
         "echo.Echo", {"Echo": grpc.unary_unary_rpc_method_handler(lambda _request, _context: answer)}
     )
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(8), handlers=[handler], options=OPTIONS)
-    server.add_insecure_port(address)
+    port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    print("ready", flush=True)
+    print(port, flush=True)
     sys.stdin.read()
     server.stop(0).wait()
 
@@ -37,19 +35,17 @@ def serve(address: str, bytes_down: int) -> None:
 @contextlib.contextmanager
 def echo(bytes_up: int, bytes_down: int) -> Iterator[Callable[[], Any]]:
     """A function that sends `bytes_up` and waits for `bytes_down`."""
-    with tempfile.TemporaryDirectory() as folder:
-        address = f"unix:{folder}/echo.sock"
-        command = [sys.executable, "-m", "tests.benchmarks.echo", address, str(bytes_down)]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            assert process.stdin is not None
-            process.stdout.readline()
-            with grpc.insecure_channel(address, options=OPTIONS) as channel:
-                call = channel.unary_unary(METHOD)
-                request = bytes(bytes_up)
-                yield lambda: call(request)
-            process.stdin.close()
+    command = [sys.executable, "-m", "tests.benchmarks.echo", str(bytes_down)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        address = f"127.0.0.1:{int(process.stdout.readline())}"
+        with grpc.insecure_channel(address, options=OPTIONS) as channel:
+            call = channel.unary_unary(METHOD)
+            request = bytes(bytes_up)
+            yield lambda: call(request)
+        process.stdin.close()
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], int(sys.argv[2]))
+    serve(int(sys.argv[1]))

@@ -6,7 +6,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +16,8 @@ import gradserve as gs
 from gradserve import requests
 from tests.benchmarks.echo import echo
 from tests.benchmarks.row import Row
+from tests.benchmarks.served import Isolation, served
 
-Isolation = Literal["process", "none"]
 # Name, sizes of the layers, examples, target with a worker process, target in process, calls in a round.
 CASES: tuple[tuple[str, tuple[int, ...], int, float | None, float | None, int], ...] = (
     ("tiny_inline", (64, 64, 10), 32, 1.8, 1.5, 60),
@@ -31,7 +31,7 @@ def measure_inline(only: str) -> Iterator[Row]:
     for name, sizes, examples, target, target_in_process, calls in CASES:
         for isolation, row, limit in (("process", name, target), ("none", f"{name}_in_process", target_in_process)):
             if only in row:
-                value, reference = _measure(isolation, sizes, examples, calls)  # type: ignore[arg-type]
+                value, reference = _measure(isolation, sizes, examples, calls)
                 yield Row(row, value, "ms", reference, limit)
 
 
@@ -47,19 +47,19 @@ def _measure(isolation: Isolation, sizes: tuple[int, ...], examples: int, calls:
         "y": random.integers(0, sizes[-1], examples).astype(np.int32),
     }
     loss = gs.softmax_cross_entropy(target="y")
-    with gs.local(isolation=isolation) as client:
+    with served(isolation) as client:
         weights = client.initialize(net, seed=0)
         local = _local(weights, batch, len(sizes) - 1)
         _agree(client.gradients(net, weights, batch, loss=loss), local())
         up = len(requests.gradients(net, weights, batch, loss=loss).message)
         down = sum(array.nbytes for array in weights.values())
         with echo(up, down) as wire:
-            served, floor = [], []
+            times, floor = [], []
             for _ in range(ROUNDS):
                 # Side by side in each round, so that what else the machine does meets both.
-                served.append(_median(lambda: client.gradients(net, weights, batch, loss=loss), calls))
+                times.append(_median(lambda: client.gradients(net, weights, batch, loss=loss), calls))
                 floor.append(_median(local, calls) + _median(wire, calls))
-    return statistics.median(served), statistics.median(floor)
+    return statistics.median(times), statistics.median(floor)
 
 
 def _median(call: Callable[[], Any], calls: int) -> float:

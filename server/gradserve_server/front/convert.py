@@ -28,6 +28,7 @@ from gradserve_server.common.unknown_fields import refuse_unknown
 from gradserve_server.front.tensors import (
     DTYPES,
     FLOATING,
+    NAMES,
     NUMBERS,
     Array,
     read_safetensors,
@@ -232,7 +233,7 @@ def _refuse_unknown_here(message: Any, field: str) -> None:
 
 
 def _forms(arrays: Mapping[str, Array]) -> tuple[ArraySpec, ...]:
-    return tuple(ArraySpec(name, array.dtype.name, array.shape) for name, array in arrays.items())
+    return tuple(ArraySpec(name, NAMES[array.dtype], array.shape) for name, array in arrays.items())
 
 
 def _batch(message: Mapping[str, tensor_pb2.Tensor], shared: Sequence[str]) -> dict[str, Array]:
