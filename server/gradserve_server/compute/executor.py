@@ -121,7 +121,7 @@ class Executor:
         """Fresh weights and statistics as a safetensors file."""
         loaded = self._network(network)
         dtype = program.computing_type(loaded, None)
-        signature = self._symbolic(loaded, dtype)
+        signature = loaded.signature(loaded.symbolic_inputs(), dtype)
         self._check_memory(program.all_weights(signature, dtype))
         weights = _draw(signature, dtype, seed)
         return safetensors.numpy.save({name: np.asarray(value) for name, value in weights.items()})
@@ -143,7 +143,7 @@ class Executor:
             signature = loaded.signature(inputs, dtype)
             cost = self._cost(spec, loaded, inputs, dtype, signature)
         else:
-            signature = self._symbolic(loaded, dtype)
+            signature = loaded.signature(loaded.symbolic_inputs(), dtype)
             cost = None
         name = jnp.dtype(dtype).name
         return Description(
@@ -242,17 +242,6 @@ class Executor:
                     "limit_bytes": str(self._limits.memory_bytes),
                 },
             )
-
-    def _symbolic(self, network: Network, dtype: Any) -> Signature:
-        try:
-            return network.signature(network.symbolic_inputs(), dtype)
-        except jax.core.InconclusiveDimensionOperation as error:
-            raise Problem(
-                Reason.INVALID_NETWORK,
-                f"shapes cannot be known from the names of dimensions alone ({str(error).splitlines()[0]})",
-                field="network",
-                hint="Declare sizes instead of names, or give `dimensions`.",
-            ) from None
 
     def _network(self, source: NetworkSource) -> Network:
         with self._lock:

@@ -50,6 +50,14 @@ def walk(graph: Graph, inputs: Mapping[str, Entry], scope: Scope) -> dict[str, V
                 entries[node.name] = Entry(value, operation.moves_only and arguments[0].direct)
         except Problem as problem:
             raise problem.at(node=node.path, field=node.field) from None
+        except jax.core.InconclusiveDimensionOperation as error:
+            raise Problem(
+                Reason.INVALID_NODE,
+                f"its shape cannot be known from the names of dimensions alone ({_first_line(error)})",
+                field=node.field,
+                node=node.path,
+                hint="Declare sizes instead of names, or give `dimensions`.",
+            ) from error
         except (
             TypeError,
             ValueError,
