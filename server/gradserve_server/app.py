@@ -22,7 +22,6 @@ from gradserve_server.front.server import BindError, Server
 from gradserve_server.worker.interface import Worker
 
 _LOGGER = logging.getLogger("gradserve_server")
-_START_SECONDS = 120.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,7 +64,7 @@ def serve(settings: Settings) -> int:
         # While the worker starts, calls wait for it; health says NOT_SERVING.
         places = {"address": server.address, "metrics_address": metrics_address}
         _LOGGER.info("listening", extra={**places, "isolation": settings.isolation})
-        _follow_worker(worker, server, stopping, server.address)
+        _follow_worker(worker, server, metrics, stopping)
         _LOGGER.info("stopping")
         server.stop(settings.drain_seconds).wait()
     except OSError as error:
@@ -93,14 +92,16 @@ def start_worker(settings: Settings) -> Worker:
     return ProcessWorker(limits, settings.concurrency, settings.memory_budget)
 
 
-def _follow_worker(worker: Worker, server: Server, stopping: threading.Event, address: str) -> None:
+def _follow_worker(worker: Worker, server: Server, metrics: Metrics, stopping: threading.Event) -> None:
     """Tells health checks whether the worker is ready, until it is time to stop."""
     was_ready = False
     while not stopping.wait(0.05 if not was_ready else 0.2):
         is_ready = worker.ready
         if is_ready != was_ready:
             server.ready(is_ready=is_ready)
-            _LOGGER.info("serving" if is_ready else "worker lost", extra={"address": address})
+            if not is_ready:
+                metrics.count_worker_loss()
+            _LOGGER.info("serving" if is_ready else "worker lost", extra={"address": server.address})
             was_ready = is_ready
 
 

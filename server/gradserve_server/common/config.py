@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -57,3 +57,11 @@ class Settings(BaseSettings):
     stop_with_stdin: bool = Field(
         False, description="Stop at the end of standard input: a server that must not outlive whoever started it."
     )
+
+    @field_validator("metrics_address")
+    @classmethod
+    def _is_host_and_port(cls, address: str) -> str:
+        _, separator, port = address.rpartition(":")
+        if address and not (separator and port.isascii() and port.isdigit() and int(port) < 1 << 16):
+            raise ValueError("should be host:port, with a port from 0 to 65535, or empty")
+        return address

@@ -30,6 +30,9 @@ class Metrics:
         )
         self._gauge = Gauge("gradserve_memory_bytes", "Bytes reserved.", ("purpose",), registry=self.registry)
         self._programs = Gauge("gradserve_programs", "Compiled programs held.", registry=self.registry)
+        self._losses = Counter(
+            "gradserve_worker_losses_total", "Times that the worker was lost and started again.", registry=self.registry
+        )
         self._observers: dict[tuple[str, str], Callable[[float], None]] = {}
         self._counters: dict[tuple[str, str], Callable[[], None]] = {}
         prometheus_client.PlatformCollector(registry=self.registry)
@@ -48,6 +51,10 @@ class Metrics:
         if increment is None:
             increment = self._counters[method, code] = self._requests.labels(method, code).inc
         increment()
+
+    def count_worker_loss(self) -> None:
+        """Counts the loss of a worker that was ready."""
+        self._losses.inc()
 
     def watch_memory(self, purpose: str, used: Callable[[], float]) -> None:
         """Shows bytes reserved for a purpose, asked for whenever metrics are read."""

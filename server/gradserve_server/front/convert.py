@@ -46,15 +46,25 @@ _MODES = {
 # Options of the contract that are not served yet, each with what it is when it asks for nothing.
 _LATER_SELECTION = {"per_example": False, "clip_example_norm": 0.0, "example_summary": False}
 _LATER_OPTIONS = {"precision": 0, "loss_scale": 0.0}
+# What is larger is converted each time, so that callers cannot fill the memory with it.
+_MOST_CACHED_BYTES = 4096
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A request, ready to run: what it depends on, its arrays in order (weights, batch), and its seeds."""
+    """A request, ready to run.
+
+    Attributes:
+        spec: what its program depends on.
+        arrays: weights, then batch, in the order of the program's arguments.
+        seeds: of what is random.
+        examples: how many the batch holds; 0 where all of it is shared.
+    """
 
     spec: ProgramSpec
     arrays: tuple[Array, ...]
     seeds: Seeds
+    examples: int
 
 
 def gradients_task(request: service.ComputeGradientsRequest, most_bytes: int) -> Task:
@@ -66,7 +76,7 @@ def gradients_task(request: service.ComputeGradientsRequest, most_bytes: int) ->
     _refuse_unknown_here(request, "")
     if not request.HasField("loss"):
         raise Problem(Reason.MISSING_FIELD, "gradients need a loss", field="loss")
-    selection = _selection(request.gradients.SerializeToString(deterministic=True))
+    selection = selection_of(request.gradients)
     return _task("gradients", request, selection, tuple(request.outputs), tuple(request.shared), most_bytes)
 
 
@@ -84,8 +94,8 @@ def _task(
     shared: tuple[str, ...],
     most_bytes: int,
 ) -> Task:
-    mode = _options(request.options.SerializeToString(deterministic=True))
-    batch = _batch(request.batch, shared)
+    mode = mode_of(request.options)
+    batch, examples = _batch(request.batch, shared)
     weights, seed = _weights(request.weights)
     spec = ProgramSpec(
         kind=kind,
@@ -99,7 +109,7 @@ def _task(
         shared=tuple(sorted(shared)),
     )
     arrays = (*(weights or {}).values(), *batch.values())
-    return Task(spec, arrays, Seeds(seed, request.options.seed))
+    return Task(spec, arrays, Seeds(seed, request.options.seed), examples)
 
 
 def network_source(definition: network_pb2.NetworkDefinition, most_bytes: int) -> NetworkSource:
@@ -148,6 +158,12 @@ def _check_size(content: bytes, field: str, most_bytes: int) -> None:
         )
 
 
+def selection_of(message: service.GradientSelection) -> Selection:
+    """What `message` selects."""
+    content = message.SerializeToString(deterministic=True)
+    return _selection(content) if len(content) <= _MOST_CACHED_BYTES else _selection.__wrapped__(content)
+
+
 @functools.lru_cache(maxsize=1024)
 def _selection(content: bytes) -> Selection:
     message = service.GradientSelection.FromString(content)
@@ -183,11 +199,20 @@ def _selection(content: bytes) -> Selection:
     )
 
 
-selection_of = _selection
+def mode_of(message: service.ComputeOptions) -> Mode:
+    """How `message` asks to compute."""
+    # The seed changes from call to call, and is not looked at here.
+    settled = message
+    if message.seed:
+        settled = service.ComputeOptions()
+        settled.CopyFrom(message)
+        settled.ClearField("seed")
+    content = settled.SerializeToString(deterministic=True)
+    return _mode(content) if len(content) <= _MOST_CACHED_BYTES else _mode.__wrapped__(content)
 
 
 @functools.lru_cache(maxsize=1024)
-def _options_of(content: bytes) -> Mode:
+def _mode(content: bytes) -> Mode:
     message = service.ComputeOptions.FromString(content)
     refuse_unknown(message, "options")
     _refuse_later(message, _LATER_OPTIONS, "options")
@@ -207,13 +232,6 @@ def _options_of(content: bytes) -> Mode:
     if message.micro_batches > 1:
         raise _later("options.micro_batches")
     return _MODES[message.mode]
-
-
-def _options(content: bytes) -> Mode:
-    return _options_of(content)
-
-
-mode_of = _options
 
 
 def _refuse_later(message: Any, later: Mapping[str, Any], field: str) -> None:
@@ -236,7 +254,8 @@ def _forms(arrays: Mapping[str, Array]) -> tuple[ArraySpec, ...]:
     return tuple(ArraySpec(name, NAMES[array.dtype], array.shape) for name, array in arrays.items())
 
 
-def _batch(message: Mapping[str, tensor_pb2.Tensor], shared: Sequence[str]) -> dict[str, Array]:
+def _batch(message: Mapping[str, tensor_pb2.Tensor], shared: Sequence[str]) -> tuple[dict[str, Array], int]:
+    """Arrays in order of name, and the number of examples."""
     if not message:
         raise Problem(Reason.EMPTY_BATCH, "the batch holds no tensors", field="batch")
     for index, name in enumerate(shared):
@@ -250,8 +269,9 @@ def _batch(message: Mapping[str, tensor_pb2.Tensor], shared: Sequence[str]) -> d
             )
     arrays = {name: read_tensor(message[name], f"batch.{name}") for name in sorted(message)}
     first = ""
+    without_examples = frozenset(shared)
     for name, array in arrays.items():
-        if name in shared:
+        if name in without_examples:
             continue
         if not array.ndim:
             raise Problem(
@@ -278,7 +298,7 @@ def _batch(message: Mapping[str, tensor_pb2.Tensor], shared: Sequence[str]) -> d
                 hint="The first axis counts examples; name tensors without that axis in `shared`.",
             )
         first = first or name
-    return arrays
+    return arrays, arrays[first].shape[0] if first else 0
 
 
 def _weights(message: service.Weights) -> tuple[dict[str, Array] | None, int]:
@@ -333,25 +353,18 @@ def gradients_answer(
             case "gradient":
                 gradients[name] = array
             case "input_gradient":
-                response.input_gradients[name].CopyFrom(write_tensor(array))
+                write_tensor(response.input_gradients[name], array)
             case "output":
-                response.outputs[name].CopyFrom(write_tensor(array))
+                write_tensor(response.outputs[name], array)
             case "updated_statistic":
-                response.updated_statistics[name].CopyFrom(write_tensor(array))
+                write_tensor(response.updated_statistics[name], array)
     if as_safetensors:
         response.safetensors = write_safetensors(gradients)
     else:
         response.tensors.SetInParent()
-        _fill(response.tensors.by_name, gradients)
+        for name, array in gradients.items():
+            write_tensor(response.tensors.by_name[name], array)
     return response
-
-
-def _fill(tensors: Any, arrays: Mapping[str, Array]) -> None:
-    for name, array in arrays.items():
-        tensor = tensors[name]
-        tensor.data_type = NUMBERS[array.dtype]
-        tensor.shape.extend(array.shape)
-        tensor.data = array.tobytes()
 
 
 def _numbers(response: service.ComputeGradientsResponse, names: tuple[str, ...], values: Array) -> None:
@@ -376,7 +389,7 @@ def forward_answer(program: Program, results: Iterable[Array]) -> service.Forwar
     response = service.ForwardResponse()
     for result, array in zip(program.results, results, strict=True):
         if result.group == "output":
-            response.outputs[result.array.name].CopyFrom(write_tensor(array))
+            write_tensor(response.outputs[result.array.name], array)
         elif result.group == "numbers":
             response.loss = float(array[program.numbers.index("loss")])
     return response

@@ -6,7 +6,7 @@ import hashlib
 import importlib.metadata
 import time
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar, final
+from typing import Protocol, TypeVar, final
 
 from google.protobuf import duration_pb2
 
@@ -19,23 +19,50 @@ from gradserve_server.common.metrics import Metrics
 from gradserve_server.common.specs import DescribeSpec, Program
 from gradserve_server.common.unknown_fields import refuse_unknown
 from gradserve_server.front import convert
-from gradserve_server.front.programs import Programs
+from gradserve_server.front.programs import Prepared, Programs
 from gradserve_server.worker.interface import ProgramMissing, Run, Worker, WorkerDied
 
-# How often a call may find its worker dead before it is taken for the cause.
+# How often a call may find its worker dead before it is taken for the cause, or its program pushed out.
 _TRIES = 3
+# What one message can hold, less some for names and numbers.
+_MOST_ANSWER_BYTES = (1 << 31) - (1 << 20)
 
 Answer = TypeVar("Answer", service.ComputeGradientsResponse, service.ForwardResponse)
+Result = TypeVar("Result")
 
 
 class Caller(Protocol):
-    """What the engine needs of the call that it answers."""
+    """What the engine needs of the call that it answers.
+
+    Attributes:
+        request_bytes: the request as it came; they are reserved already.
+    """
+
+    request_bytes: int
 
     def check(self) -> None:
         """Raises a `Problem` if the caller has given up or its deadline has passed."""
 
     def compiling(self) -> None:
         """Tells the caller that its program is being compiled."""
+
+
+@final
+class _Tries:
+    """How often the worker has died under one call."""
+
+    def __init__(self) -> None:
+        self._deaths = 0
+
+    def died(self) -> None:
+        """Raises a `Problem` once it is no accident any more."""
+        self._deaths += 1
+        if self._deaths == _TRIES:
+            raise Problem(
+                Reason.WORKER_CRASHED,
+                f"the worker died {_TRIES} times with this request in it",
+                hint="The request may be the cause; do not send it again unchanged.",
+            )
 
 
 @final
@@ -67,7 +94,9 @@ class Engine:
 
     def forward(self, request: service.ForwardRequest, caller: Caller) -> service.ForwardResponse:
         """Forward."""
+        start = time.perf_counter()
         task = convert.forward_task(request, self._settings.max_definition_bytes)
+        self._metrics.observe("Forward", "convert", time.perf_counter() - start)
         return self._run("Forward", task, caller, lambda program, run: convert.forward_answer(program, run.results))
 
     def describe_network(
@@ -81,8 +110,8 @@ class Engine:
             network=source,
             dimensions=dict(request.dimensions),
             loss=convert.loss_bytes(request.loss, most) if request.HasField("loss") else b"",
-            selection=convert.selection_of(request.gradients.SerializeToString(deterministic=True)),
-            mode=convert.mode_of(request.options.SerializeToString(deterministic=True)),
+            selection=convert.selection_of(request.gradients),
+            mode=convert.mode_of(request.options),
         )
         if spec.dimensions:
             caller.compiling()
@@ -134,19 +163,21 @@ class Engine:
     def _run(self, method: str, task: convert.Task, caller: Caller, answer: Callable[[Program, Run], Answer]) -> Answer:
         """Finds or makes the program, runs it in memory of the budget, and makes the answer of its results."""
         compile_seconds = 0.0
-        for attempt in range(1, _TRIES + 1):
+        tries = _Tries()
+        for _ in range(_TRIES + _TRIES):
             caller.check()
-            program = self._programs.find(task.spec)
-            if program is None:
+            prepared = self._programs.find(task.spec)
+            if prepared is None:
                 caller.compiling()
                 start = time.perf_counter()
-                program = self._again(caller, lambda: self._programs.get(task.spec, self._worker.prepare))
+                prepared = self._again(caller, lambda: self._programs.get(task.spec, self._worker.prepare), tries)
                 compile_seconds += time.perf_counter() - start
                 self._metrics.observe(method, "compile", compile_seconds)
                 caller.check()
-            held = sum(one.nbytes for one in program.arguments) + sum(one.array.nbytes for one in program.results)
+            program = prepared.program
+            self._check_fits(prepared, caller.request_bytes)
             with (
-                self.budget.reserve(held, Purpose.BLOCKS),
+                self.budget.reserve(prepared.block_bytes, Purpose.BLOCKS),
                 self.budget.reserve(program.peak_bytes, Purpose.EXECUTION),
                 self._worker.allocate(program) as block,
             ):
@@ -156,12 +187,11 @@ class Engine:
                 try:
                     run = self._worker.run(program, block, task.seeds)
                 except ProgramMissing:
-                    self._programs.forget(task.spec)
+                    self._programs.forget(task.spec, prepared)
                     continue
                 except WorkerDied:
-                    self._programs.forget(task.spec)
-                    if attempt == _TRIES:
-                        raise _crashed() from None
+                    self._programs.forget(task.spec, prepared)
+                    tries.died()
                     continue
                 done = time.perf_counter()
                 response = answer(program, run)
@@ -170,29 +200,48 @@ class Engine:
             _set(response.timing.compile, compile_seconds)
             _set(response.timing.execute, run.execute_seconds)
             response.timing.batched_requests = 1
+            response.timing.padded_examples = task.examples
             self._metrics.observe(method, "queue", queue)
             self._metrics.observe(method, "execute", run.execute_seconds)
             self._metrics.observe(method, "answer", time.perf_counter() - done)
             return response
-        raise _crashed()
+        raise Problem(
+            Reason.OVERLOADED,
+            "programs of other requests push this one out before it can run",
+            hint="The server's max_programs may be too small for its load.",
+            retry_seconds=1.0,
+        )
 
-    def _again(self, caller: Caller, call: Callable[[], Any]) -> Any:
+    def _check_fits(self, prepared: Prepared, request_bytes: int) -> None:
+        """Refuses what would not fit if there were no other request: waiting cannot help it."""
+        needed, limit = request_bytes + prepared.block_bytes + prepared.program.peak_bytes, self.budget.total_bytes
+        if needed > limit:
+            raise Problem(
+                Reason.MEMORY_LIMIT,
+                "request, program and answer together need more memory than there is",
+                given=f"{needed} bytes",
+                expected=f"at most {limit} bytes",
+                metadata={"needed_bytes": str(needed), "limit_bytes": str(limit)},
+            )
+        if prepared.result_bytes > _MOST_ANSWER_BYTES:
+            raise Problem(
+                Reason.TOO_LARGE,
+                "the answer would not fit into one message",
+                given=f"{prepared.result_bytes} bytes",
+                expected=f"at most {_MOST_ANSWER_BYTES} bytes",
+                hint="Ask for fewer gradients or outputs at once, or for a summary only.",
+                metadata={"needed_bytes": str(prepared.result_bytes), "limit_bytes": str(_MOST_ANSWER_BYTES)},
+            )
+
+    def _again(self, caller: Caller, call: Callable[[], Result], tries: _Tries | None = None) -> Result:
         """Makes a call of the worker, again if the worker dies under it."""
-        for _ in range(_TRIES):
+        tries = tries or _Tries()
+        while True:
             caller.check()
             try:
                 return call()
             except WorkerDied:
-                continue
-        raise _crashed()
-
-
-def _crashed() -> Problem:
-    return Problem(
-        Reason.WORKER_CRASHED,
-        f"the worker died {_TRIES} times with this request in it",
-        hint="The request may be the cause; do not send it again unchanged.",
-    )
+                tries.died()
 
 
 def _set(duration: duration_pb2.Duration, seconds: float) -> None:

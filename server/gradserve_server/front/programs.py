@@ -3,11 +3,36 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
+import hashlib
 import threading
 from collections.abc import Callable
 from typing import final
 
+import msgspec
+
 from gradserve_server.common.specs import Program, ProgramSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A program, with the sizes that every run of it needs.
+
+    Attributes:
+        program: as the worker gave it.
+        block_bytes: arguments and results of a run.
+        result_bytes: the results alone.
+    """
+
+    program: Program
+    block_bytes: int
+    result_bytes: int
+
+    @staticmethod
+    def of(program: Program) -> Prepared:
+        """`program` with its sizes."""
+        results = sum(one.array.nbytes for one in program.results)
+        return Prepared(program, sum(one.nbytes for one in program.arguments) + results, results)
 
 
 @final
@@ -16,7 +41,7 @@ class _Preparation:
 
     def __init__(self) -> None:
         self.done = threading.Event()
-        self.program: Program | None = None
+        self.prepared: Prepared | None = None
         self.error: BaseException | None = None
 
 
@@ -27,53 +52,64 @@ class Programs:
     def __init__(self, most: int) -> None:
         self._most = most
         self._lock = threading.Lock()
-        self._held: collections.OrderedDict[ProgramSpec, Program] = collections.OrderedDict()
-        self._underway: dict[ProgramSpec, _Preparation] = {}
+        self._held: collections.OrderedDict[bytes, Prepared] = collections.OrderedDict()
+        self._underway: dict[bytes, _Preparation] = {}
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def find(self, spec: ProgramSpec) -> Program | None:
+    def find(self, spec: ProgramSpec) -> Prepared | None:
         """The program of `spec`, if it has been prepared."""
+        key = _key(spec)
         with self._lock:
-            program = self._held.get(spec)
-            if program is not None:
-                self._held.move_to_end(spec)
-            return program
+            prepared = self._held.get(key)
+            if prepared is not None:
+                self._held.move_to_end(key)
+            return prepared
 
-    def get(self, spec: ProgramSpec, prepare: Callable[[ProgramSpec], Program]) -> Program:
+    def get(self, spec: ProgramSpec, prepare: Callable[[ProgramSpec], Program]) -> Prepared:
         """The program of `spec`; prepared by this call, or by the one that is already at it."""
+        key = _key(spec)
         with self._lock:
-            program = self._held.get(spec)
-            if program is not None:
-                return program
-            preparation = self._underway.get(spec)
+            held = self._held.get(key)
+            if held is not None:
+                return held
+            preparation = self._underway.get(key)
             mine = preparation is None
             if preparation is None:
-                preparation = self._underway[spec] = _Preparation()
+                preparation = self._underway[key] = _Preparation()
         if mine:
-            self._prepare(spec, prepare, preparation)
+            self._prepare(key, spec, prepare, preparation)
         else:
             preparation.done.wait()
         if preparation.error is not None:
             raise preparation.error
-        assert preparation.program is not None
-        return preparation.program
+        assert preparation.prepared is not None
+        return preparation.prepared
 
-    def forget(self, spec: ProgramSpec) -> None:
-        """Drops the program of `spec`, which the worker does not hold any more."""
+    def forget(self, spec: ProgramSpec, prepared: Prepared) -> None:
+        """Drops `prepared`, which the worker does not hold any more; not what another call has prepared since."""
+        key = _key(spec)
         with self._lock:
-            self._held.pop(spec, None)
+            if self._held.get(key) is prepared:
+                del self._held[key]
 
-    def _prepare(self, spec: ProgramSpec, prepare: Callable[[ProgramSpec], Program], preparation: _Preparation) -> None:
+    def _prepare(
+        self, key: bytes, spec: ProgramSpec, prepare: Callable[[ProgramSpec], Program], preparation: _Preparation
+    ) -> None:
         try:
-            preparation.program = prepare(spec)
+            preparation.prepared = Prepared.of(prepare(spec))
         except BaseException as error:  # noqa: BLE001 (told to all who wait)
             preparation.error = error
         with self._lock:
-            del self._underway[spec]
-            if preparation.program is not None:
-                self._held[spec] = preparation.program
+            del self._underway[key]
+            if preparation.prepared is not None:
+                self._held[key] = preparation.prepared
                 while len(self._held) > self._most:
                     self._held.popitem(last=False)
         preparation.done.set()
+
+
+def _key(spec: ProgramSpec) -> bytes:
+    """Stands for `spec`, which holds a whole network and so is too large to keep."""
+    return hashlib.sha256(msgspec.msgpack.encode(spec)).digest()

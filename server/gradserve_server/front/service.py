@@ -32,7 +32,8 @@ SERVICES = (
 class _Caller:
     """The engine's view of a call."""
 
-    def __init__(self, context: grpc.ServicerContext) -> None:
+    def __init__(self, context: grpc.ServicerContext, request_bytes: int) -> None:
+        self.request_bytes = request_bytes
         self._context = context
         self._told = False
 
@@ -41,12 +42,20 @@ class _Caller:
         if remaining is not None and remaining <= 0:
             raise Problem(Reason.DEADLINE_EXPIRED, "the deadline passed before the request could run")
         if not self._context.is_active():
-            raise Problem(Reason.CANCELLED, "the caller gave the request up")
+            raise _cancelled()
 
     def compiling(self) -> None:
         if not self._told:
             self._told = True
-            self._context.send_initial_metadata(_COMPILING)
+            try:
+                self._context.send_initial_metadata(_COMPILING)
+            except grpc.RpcError:
+                # The caller gave up since the last check.
+                raise _cancelled() from None
+
+
+def _cancelled() -> Problem:
+    return Problem(Reason.CANCELLED, "the caller gave the request up")
 
 
 def handlers(engine: Engine, metrics: Metrics) -> list[grpc.GenericRpcHandler]:
@@ -91,7 +100,7 @@ def _unary(
                         f"the bytes are no {message_type.DESCRIPTOR.name}",
                         given=f"{len(content)} bytes",
                     ) from None
-                return function(request, _Caller(context)).SerializeToString()
+                return function(request, _Caller(context, len(content))).SerializeToString()
         except Problem as problem:
             code = problem.reason.code.value
             _LOGGER.info(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -71,6 +72,11 @@ def read_tensor(message: tensor_pb2.Tensor, field: str) -> Array:
             expected=f"at most {MOST_AXES} sizes of at least 0",
         )
     elements = math.prod(shape)
+    # Beside a zero, sizes can be beyond what any array may have and still hold no elements.
+    if not elements and math.prod(size or 1 for size in shape) * dtype.itemsize > sys.maxsize:
+        raise Problem(
+            Reason.INVALID_TENSOR, "its sizes are too large", field=f"{field}.shape", given=describe(dtype, shape)
+        )
     content = message.WhichOneof("content")
     if content == "data":
         data = message.data
@@ -109,8 +115,12 @@ def _from_numbers(message: tensor_pb2.Tensor.Values, dtype: np.dtype[Any], shape
         )
     with np.errstate(all="ignore"):
         array: Array = numbers.astype(dtype)
-        wrong = array.astype(np.float64) != numbers
-    if dtype not in FLOATING and wrong.any():
+        if dtype in FLOATING:
+            # Rounding is what was asked for; a number that becomes infinite is not.
+            wrong = np.isfinite(numbers) & ~np.isfinite(array.astype(np.float64))
+        else:
+            wrong = array.astype(np.float64) != numbers
+    if wrong.any():
         raise Problem(
             Reason.INVALID_TENSOR,
             f"a number is no {dtype}",
@@ -121,9 +131,11 @@ def _from_numbers(message: tensor_pb2.Tensor.Values, dtype: np.dtype[Any], shape
     return array.reshape(shape)
 
 
-def write_tensor(array: Array) -> tensor_pb2.Tensor:
-    """`array` as a tensor."""
-    return tensor_pb2.Tensor(data_type=NUMBERS[array.dtype], shape=array.shape, data=array.tobytes())  # type: ignore[arg-type]
+def write_tensor(message: tensor_pb2.Tensor, array: Array) -> None:
+    """Writes `array` into an empty `message`."""
+    message.data_type = NUMBERS[array.dtype]  # type: ignore[assignment]
+    message.shape.extend(array.shape)
+    message.data = array.tobytes()
 
 
 def read_safetensors(content: bytes, field: str) -> dict[str, Array]:
