@@ -1,4 +1,4 @@
-"""A worker that computes y = w x and the gradient of its sum with NumPy: real and small, so that tests see the front."""
+"""A worker that computes y = w x and the gradient of its sum with NumPy: real and small, to see the front by itself."""
 
 from __future__ import annotations
 

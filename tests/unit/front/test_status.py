@@ -38,7 +38,7 @@ def test_when_to_try_again_is_told_where_waiting_helps() -> None:
 @pytest.mark.parametrize("letter", ["a", "%", "\n", "é", "語", "\U0001f600"])
 def test_metadata_stay_below_what_grpc_delivers(letter: str) -> None:
     long = letter * 5000
-    facts = {name: long for name in ("field", "node", "given", "expected", "hint")}
+    facts = dict.fromkeys(("field", "node", "given", "expected", "hint"), long)
     status = to_status(Problem(Reason.UNKNOWN_NAME, long, retry_seconds=1, metadata=facts))
     details = len(base64.b64encode(status.SerializeToString()))
     sentence = len(urllib.parse.quote(status.message, safe=" !\"#$&'()*+,/:;<=>?@[\\]^`{|}"))
