@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from gradserve.v1 import gradient_service_pb2 as service
@@ -25,6 +27,7 @@ from gradserve_server.common.specs import (
     describe,
 )
 from gradserve_server.common.unknown_fields import refuse_unknown
+from gradserve_server.front.encoding import Answer
 from gradserve_server.front.tensors import (
     DTYPES,
     FLOATING,
@@ -34,9 +37,10 @@ from gradserve_server.front.tensors import (
     read_safetensors,
     read_tensor,
     write_safetensors,
-    write_tensor,
 )
 from gradserve_server.worker.interface import Seeds
+
+Gradients = service.ComputeGradientsResponse
 
 _MODES = {
     service.ComputeOptions.MODE_UNSPECIFIED: Mode.UNSPECIFIED,
@@ -59,12 +63,30 @@ class Task:
         arrays: weights, then batch, in the order of the program's arguments.
         seeds: of what is random.
         examples: how many the batch holds; 0 where all of it is shared.
+        as_safetensors: whether gradients are answered as one file.
     """
 
     spec: ProgramSpec
     arrays: tuple[Array, ...]
     seeds: Seeds
     examples: int
+    as_safetensors: bool = False
+
+
+Request = TypeVar("Request", bound=Message)
+
+
+def parse(kind: type[Request], content: bytes) -> Request:
+    """The message in `content`.
+
+    Parsed here and not by gRPC: there, bytes that are no message would be the server's fault.
+    """
+    try:
+        return kind.FromString(content)
+    except DecodeError:
+        raise Problem(
+            Reason.MALFORMED_REQUEST, f"the bytes are no {kind.DESCRIPTOR.name}", given=f"{len(content)} bytes"
+        ) from None
 
 
 def gradients_task(request: service.ComputeGradientsRequest, most_bytes: int) -> Task:
@@ -77,7 +99,8 @@ def gradients_task(request: service.ComputeGradientsRequest, most_bytes: int) ->
     if not request.HasField("loss"):
         raise Problem(Reason.MISSING_FIELD, "gradients need a loss", field="loss")
     selection = selection_of(request.gradients)
-    return _task("gradients", request, selection, tuple(request.outputs), tuple(request.shared), most_bytes)
+    task = _task("gradients", request, selection, tuple(request.outputs), tuple(request.shared), most_bytes)
+    return dataclasses.replace(task, as_safetensors=request.gradients.as_safetensors)
 
 
 def forward_task(request: service.ForwardRequest, most_bytes: int) -> Task:
@@ -339,32 +362,22 @@ def _weights(message: service.Weights) -> tuple[dict[str, Array] | None, int]:
     return arrays, 0
 
 
-def gradients_answer(
-    program: Program, results: Iterable[Array], *, as_safetensors: bool
-) -> service.ComputeGradientsResponse:
+def gradients_answer(program: Program, results: Iterable[Array], task: Task) -> Answer[Gradients]:
     """The answer that the results of a run make."""
-    response = service.ComputeGradientsResponse()
-    gradients: dict[str, Array] = {}
+    head = Gradients()
+    groups: dict[str, dict[str, Array]] = collections.defaultdict(dict)
     for result, array in zip(program.results, results, strict=True):
-        name = result.array.name
-        match result.group:
-            case "numbers":
-                _numbers(response, program.numbers, array)
-            case "gradient":
-                gradients[name] = array
-            case "input_gradient":
-                write_tensor(response.input_gradients[name], array)
-            case "output":
-                write_tensor(response.outputs[name], array)
-            case "updated_statistic":
-                write_tensor(response.updated_statistics[name], array)
-    if as_safetensors:
-        response.safetensors = write_safetensors(gradients)
-    else:
-        response.tensors.SetInParent()
-        for name, array in gradients.items():
-            write_tensor(response.tensors.by_name[name], array)
-    return response
+        groups[result.group][result.array.name] = array
+    _numbers(head, program.numbers, groups["numbers"]["numbers"])
+    maps = {
+        Gradients.INPUT_GRADIENTS_FIELD_NUMBER: groups["input_gradient"],
+        Gradients.OUTPUTS_FIELD_NUMBER: groups["output"],
+        Gradients.UPDATED_STATISTICS_FIELD_NUMBER: groups["updated_statistic"],
+    }
+    if task.as_safetensors:
+        head.safetensors = write_safetensors(groups["gradient"])
+        return Answer(head, maps, {})
+    return Answer(head, maps, {Gradients.TENSORS_FIELD_NUMBER: groups["gradient"]})
 
 
 def _numbers(response: service.ComputeGradientsResponse, names: tuple[str, ...], values: Array) -> None:
@@ -384,15 +397,16 @@ def _numbers(response: service.ComputeGradientsResponse, names: tuple[str, ...],
                 (summary.norms if kind == "norm" else response.terms)[path] = value
 
 
-def forward_answer(program: Program, results: Iterable[Array]) -> service.ForwardResponse:
+def forward_answer(program: Program, results: Iterable[Array], _task: Task) -> Answer[service.ForwardResponse]:
     """The answer that the results of a run make."""
-    response = service.ForwardResponse()
+    head = service.ForwardResponse()
+    outputs: dict[str, Array] = {}
     for result, array in zip(program.results, results, strict=True):
         if result.group == "output":
-            write_tensor(response.outputs[result.array.name], array)
+            outputs[result.array.name] = array
         elif result.group == "numbers":
-            response.loss = float(array[program.numbers.index("loss")])
-    return response
+            head.loss = float(array[program.numbers.index("loss")])
+    return Answer(head, {service.ForwardResponse.OUTPUTS_FIELD_NUMBER: outputs}, {})
 
 
 def tensor_spec(spec: ArraySpec | SymbolicSpec) -> tensor_pb2.TensorSpec:

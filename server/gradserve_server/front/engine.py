@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.metadata
 import time
-from collections.abc import Callable
-from typing import Protocol, TypeVar, final
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, TypeVar, final
 
 from google.protobuf import duration_pb2
+from google.protobuf.message import Message
 
 from gradserve.v1 import gradient_service_pb2 as service
 from gradserve.v1 import tensor_pb2
@@ -19,15 +21,17 @@ from gradserve_server.common.metrics import Metrics
 from gradserve_server.common.specs import DescribeSpec, Program
 from gradserve_server.common.unknown_fields import refuse_unknown
 from gradserve_server.front import convert
+from gradserve_server.front.encoding import Answer, encode
 from gradserve_server.front.programs import Prepared, Programs
-from gradserve_server.worker.interface import ProgramMissing, Run, Worker, WorkerDied
+from gradserve_server.front.templates import Templates
+from gradserve_server.front.tensors import Array
+from gradserve_server.worker.interface import ProgramMissing, Worker, WorkerDied
 
 # How often a call may find its worker dead before it is taken for the cause, or its program pushed out.
 _TRIES = 3
 # What one message can hold, less some for names and numbers.
 _MOST_ANSWER_BYTES = (1 << 31) - (1 << 20)
 
-Answer = TypeVar("Answer", service.ComputeGradientsResponse, service.ForwardResponse)
 Result = TypeVar("Result")
 
 
@@ -65,6 +69,22 @@ class _Tries:
             )
 
 
+@dataclasses.dataclass(frozen=True)
+class _Kind:
+    """A call that runs a program: its name, how its request is read and how its answer is made."""
+
+    method: str
+    message: type[Message]
+    task: Callable[[Any, int], convert.Task]
+    answer: Callable[[Program, Iterable[Array], convert.Task], Answer[Any]]
+
+
+_GRADIENTS = _Kind(
+    "ComputeGradients", service.ComputeGradientsRequest, convert.gradients_task, convert.gradients_answer
+)
+_FORWARD = _Kind("Forward", service.ForwardRequest, convert.forward_task, convert.forward_answer)
+
+
 @final
 class Engine:
     """Answers calls; knows nothing of gRPC, and of the worker only its interface."""
@@ -74,30 +94,19 @@ class Engine:
         self._worker = worker
         self._metrics = metrics
         self._programs = Programs(settings.max_programs)
+        self._templates = Templates()
         self.budget = Budget(settings.memory_budget)
         for purpose in Purpose:
             metrics.watch_memory(purpose.value, lambda purpose=purpose: self.budget.used_by(purpose))  # type: ignore[misc]
         metrics.watch_programs(lambda: len(self._programs))
 
-    def compute_gradients(
-        self, request: service.ComputeGradientsRequest, caller: Caller
-    ) -> service.ComputeGradientsResponse:
+    def compute_gradients(self, content: bytes, caller: Caller) -> bytes:
         """ComputeGradients."""
-        start = time.perf_counter()
-        task = convert.gradients_task(request, self._settings.max_definition_bytes)
-        self._metrics.observe("ComputeGradients", "convert", time.perf_counter() - start)
+        return self._compute(_GRADIENTS, content, caller)
 
-        def answer(program: Program, run: Run) -> service.ComputeGradientsResponse:
-            return convert.gradients_answer(program, run.results, as_safetensors=request.gradients.as_safetensors)
-
-        return self._run("ComputeGradients", task, caller, answer)
-
-    def forward(self, request: service.ForwardRequest, caller: Caller) -> service.ForwardResponse:
+    def forward(self, content: bytes, caller: Caller) -> bytes:
         """Forward."""
-        start = time.perf_counter()
-        task = convert.forward_task(request, self._settings.max_definition_bytes)
-        self._metrics.observe("Forward", "convert", time.perf_counter() - start)
-        return self._run("Forward", task, caller, lambda program, run: convert.forward_answer(program, run.results))
+        return self._compute(_FORWARD, content, caller)
 
     def describe_network(
         self, request: service.DescribeNetworkRequest, caller: Caller
@@ -160,8 +169,25 @@ class Engine:
             versions=platform.versions | {name: importlib.metadata.version(name) for name in packages},
         )
 
-    def _run(self, method: str, task: convert.Task, caller: Caller, answer: Callable[[Program, Run], Answer]) -> Answer:
+    def _compute(self, kind: _Kind, content: bytes, caller: Caller) -> bytes:
+        """The answer to a request that runs a program."""
+        start = time.perf_counter()
+        task = self._templates.find(kind.method, content)
+        is_new = task is None
+        if task is None:
+            request = convert.parse(kind.message, content)
+            task = kind.task(request, self._settings.max_definition_bytes)
+        self._metrics.observe(kind.method, "convert", time.perf_counter() - start)
+        # Only what has come before is worth remembering.
+        is_known = self._programs.find(task.spec) is not None
+        answer = self._run(kind, task, caller)
+        if is_new and is_known:
+            self._templates.learn(kind.method, content, task)
+        return answer
+
+    def _run(self, kind: _Kind, task: convert.Task, caller: Caller) -> bytes:
         """Finds or makes the program, runs it in memory of the budget, and makes the answer of its results."""
+        method = kind.method
         compile_seconds = 0.0
         tries = _Tries()
         for _ in range(_TRIES + _TRIES):
@@ -194,17 +220,19 @@ class Engine:
                     tries.died()
                     continue
                 done = time.perf_counter()
-                response = answer(program, run)
-            queue = max(0.0, done - start - run.execute_seconds)
-            _set(response.timing.queue, queue)
-            _set(response.timing.compile, compile_seconds)
-            _set(response.timing.execute, run.execute_seconds)
-            response.timing.batched_requests = 1
-            response.timing.padded_examples = task.examples
+                queue = max(0.0, done - start - run.execute_seconds)
+                answer = kind.answer(program, run.results, task)
+                timing: service.Timing = answer.head.timing
+                _set(timing.queue, queue)
+                _set(timing.compile, compile_seconds)
+                _set(timing.execute, run.execute_seconds)
+                timing.batched_requests = 1
+                timing.padded_examples = task.examples
+                content = encode(answer)
             self._metrics.observe(method, "queue", queue)
             self._metrics.observe(method, "execute", run.execute_seconds)
             self._metrics.observe(method, "answer", time.perf_counter() - done)
-            return response
+            return content
         raise Problem(
             Reason.OVERLOADED,
             "programs of other requests push this one out before it can run",

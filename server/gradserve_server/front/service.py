@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 from typing import Any, final
 
 import grpc
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from gradserve.v1 import artifact_service_pb2, gradient_service_pb2, training_service_pb2
 from gradserve_server.common.budget import Purpose
 from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.common.metrics import Metrics
+from gradserve_server.front.convert import parse
 from gradserve_server.front.engine import Engine
 from gradserve_server.front.status import abort
 
@@ -60,47 +61,39 @@ def _cancelled() -> Problem:
 
 def handlers(engine: Engine, metrics: Metrics) -> list[grpc.GenericRpcHandler]:
     """Handlers of all calls of the contract. Those not served yet answer so, by name."""
-    served: dict[str, tuple[type[Message], Callable[[Any, Any], Message]]] = {
-        "ComputeGradients": (gradient_service_pb2.ComputeGradientsRequest, engine.compute_gradients),
-        "Forward": (gradient_service_pb2.ForwardRequest, engine.forward),
-        "DescribeNetwork": (gradient_service_pb2.DescribeNetworkRequest, engine.describe_network),
-        "InitializeWeights": (gradient_service_pb2.InitializeWeightsRequest, engine.initialize_weights),
-        "GetServerInfo": (gradient_service_pb2.GetServerInfoRequest, engine.get_server_info),
+    served: dict[str, Callable[[bytes, _Caller], bytes]] = {
+        "ComputeGradients": engine.compute_gradients,
+        "Forward": engine.forward,
+        "DescribeNetwork": _parsed(gradient_service_pb2.DescribeNetworkRequest, engine.describe_network),
+        "InitializeWeights": _parsed(gradient_service_pb2.InitializeWeightsRequest, engine.initialize_weights),
+        "GetServerInfo": _parsed(gradient_service_pb2.GetServerInfoRequest, engine.get_server_info),
     }
     found = []
     for description in SERVICES:
         methods = {}
         for method in description.methods:
             if method.name in served:
-                methods[method.name] = _unary(method.name, *served[method.name], engine, metrics)
+                methods[method.name] = _unary(method.name, served[method.name], engine, metrics)
             else:
                 methods[method.name] = _later(f"{description.name}.{method.name}", method, metrics)
         found.append(grpc.method_handlers_generic_handler(description.full_name, methods))
     return found
 
 
+def _parsed(kind: type[Message], function: Callable[[Any, _Caller], Message]) -> Callable[[bytes, _Caller], bytes]:
+    """`function` of messages as a function of bytes."""
+    return lambda content, caller: function(parse(kind, content), caller).SerializeToString()
+
+
 def _unary(
-    name: str,
-    message_type: type[Message],
-    function: Callable[[Any, Any], Message],
-    engine: Engine,
-    metrics: Metrics,
+    name: str, function: Callable[[bytes, _Caller], bytes], engine: Engine, metrics: Metrics
 ) -> grpc.RpcMethodHandler[bytes, bytes]:
     def handle(content: bytes, context: grpc.ServicerContext) -> bytes:
         start = time.perf_counter()
         code = "OK"
         try:
             with engine.budget.reserve(len(content), Purpose.REQUESTS):
-                try:
-                    # Parsed here and not by gRPC: there, bytes that are no message would be the server's fault.
-                    request = message_type.FromString(content)
-                except DecodeError:
-                    raise Problem(
-                        Reason.MALFORMED_REQUEST,
-                        f"the bytes are no {message_type.DESCRIPTOR.name}",
-                        given=f"{len(content)} bytes",
-                    ) from None
-                return function(request, _Caller(context, len(content))).SerializeToString()
+                return function(content, _Caller(context, len(content)))
         except Problem as problem:
             code = problem.reason.code.value
             _LOGGER.info(

@@ -26,6 +26,7 @@ DTYPES: dict[int, np.dtype[Any]] = {
     if value != tensor_pb2.DATA_TYPE_UNSPECIFIED
 }
 NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
+DTYPES_BY_NAME = {dtype.name: dtype for dtype in DTYPES.values()}
 # NumPy makes the name anew at each asking, which shows in small calls.
 NAMES = {dtype: dtype.name for dtype in DTYPES.values()}
 FLOATING = frozenset(np.dtype(one) for one in (np.float16, ml_dtypes.bfloat16, np.float32, np.float64))
