@@ -15,6 +15,7 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
+from gradserve.allocator import keep_freed_memory
 from gradserve.builder import GraphBuilder, Value
 from gradserve.composition import repeat, residual, sequential
 from gradserve.errors import (
@@ -185,6 +186,7 @@ __all__ = [
     "glorot_uniform",
     "he_normal",
     "he_uniform",
+    "keep_freed_memory",
     "layer_normalization",
     "leaky_relu",
     "lecun_normal",

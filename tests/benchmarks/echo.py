@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,13 +15,15 @@ from typing import Any
 
 import grpc
 
+import gradserve as gs
+
 METHOD = "/echo.Echo/Echo"
 OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 
 
 def serve(bytes_down: int) -> None:
-    """Answers each request with that many bytes."""
-    answer = bytes(bytes_down)
+    """Answers each request with that many bytes, of no pattern: pages of zeros would all be one page."""
+    answer = os.urandom(bytes_down)
     handler = grpc.method_handlers_generic_handler(
         "echo.Echo", {"Echo": grpc.unary_unary_rpc_method_handler(lambda _request, _context: answer)}
     )
@@ -33,8 +36,8 @@ def serve(bytes_down: int) -> None:
 
 
 @contextlib.contextmanager
-def echo(bytes_up: int, bytes_down: int) -> Iterator[Callable[[], Any]]:
-    """A function that sends `bytes_up` and waits for `bytes_down`."""
+def echo(request: bytes, bytes_down: int) -> Iterator[Callable[[], Any]]:
+    """A function that sends `request` and waits for `bytes_down`."""
     command = [sys.executable, "-m", "tests.benchmarks.echo", str(bytes_down)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -42,10 +45,10 @@ def echo(bytes_up: int, bytes_down: int) -> Iterator[Callable[[], Any]]:
         address = f"127.0.0.1:{int(process.stdout.readline())}"
         with grpc.insecure_channel(address, options=OPTIONS) as channel:
             call = channel.unary_unary(METHOD)
-            request = bytes(bytes_up)
             yield lambda: call(request)
         process.stdin.close()
 
 
 if __name__ == "__main__":
+    gs.keep_freed_memory()
     serve(int(sys.argv[1]))

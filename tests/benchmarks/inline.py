@@ -51,7 +51,7 @@ def _measure(isolation: Isolation, sizes: tuple[int, ...], examples: int, calls:
         weights = client.initialize(net, seed=0)
         local = _local(weights, batch, len(sizes) - 1)
         _agree(client.gradients(net, weights, batch, loss=loss), local())
-        up = len(requests.gradients(net, weights, batch, loss=loss).message)
+        up = requests.gradients(net, weights, batch, loss=loss).message
         down = sum(array.nbytes for array in weights.values())
         with echo(up, down) as wire:
             times, floor = [], []
