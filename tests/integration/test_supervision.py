@@ -22,8 +22,8 @@ from gradserve_server.common.specs import (
     ArraySpec,
     DescribeSpec,
     Limits,
-    Mode,
     NetworkSource,
+    Options,
     ProgramSpec,
     Selection,
 )
@@ -152,7 +152,7 @@ def test_the_bits_are_those_of_the_worker_in_this_process(shared, in_process):
 def test_everything_else_is_the_same_as_well(shared, in_process):
     assert shared.platform() == in_process.platform()
     assert shared.initialize(NETWORK, 7) == in_process.initialize(NETWORK, 7)
-    asked = DescribeSpec(NETWORK, {"batch": 4}, LOSS, Selection(), Mode.UNSPECIFIED)
+    asked = DescribeSpec(NETWORK, {"batch": 4}, LOSS, Selection(), Options())
     assert shared.describe(asked) == in_process.describe(asked)
     ours, theirs = in_process.prepare(spec()), shared.prepare(spec())
     assert (ours.key, ours.arguments, ours.results) == (

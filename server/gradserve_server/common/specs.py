@@ -73,6 +73,12 @@ class Selection(msgspec.Struct, frozen=True, array_like=True):
     dtype: str | None = None
 
 
+class Options(msgspec.Struct, frozen=True, array_like=True):
+    """How to compute (`ComputeOptions` of the contract, but for the seed)."""
+
+    mode: Mode = Mode.UNSPECIFIED
+
+
 class ProgramSpec(msgspec.Struct, frozen=True, array_like=True):
     """Everything that a compiled program depends on. Equal specs share one program.
 
@@ -83,7 +89,7 @@ class ProgramSpec(msgspec.Struct, frozen=True, array_like=True):
         batch: the tensors of the batch, in order of name.
         weights: the weights that come with the request, in order of name; None where the worker draws them from a seed.
         selection: which gradients; of kind ``gradients`` only.
-        mode: training or inference.
+        options: how to compute.
         outputs: outputs to return, in the order of the request.
         shared: tensors of the batch without an axis of examples.
     """
@@ -94,7 +100,7 @@ class ProgramSpec(msgspec.Struct, frozen=True, array_like=True):
     batch: tuple[ArraySpec, ...]
     weights: tuple[ArraySpec, ...] | None
     selection: Selection = Selection()
-    mode: Mode = Mode.UNSPECIFIED
+    options: Options = Options()
     outputs: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
 
@@ -102,8 +108,8 @@ class ProgramSpec(msgspec.Struct, frozen=True, array_like=True):
 class ResultSpec(msgspec.Struct, frozen=True, array_like=True):
     """One array of an answer: the part of the answer it belongs to, and its form.
 
-    Groups: ``numbers`` (one float64 vector, entries named by `Program.numbers`), ``checks`` (see `Program.checks`),
-    ``gradient``, ``input_gradient``, ``output``, ``updated_statistic``.
+    Groups: ``numbers`` (one float64 vector, entries named by `Program.numbers`), ``gradient``, ``input_gradient``,
+    ``output``, ``updated_statistic``.
     """
 
     group: str
@@ -137,7 +143,7 @@ class DescribeSpec(msgspec.Struct, frozen=True, array_like=True):
     dimensions: dict[str, int]
     loss: bytes
     selection: Selection
-    mode: Mode
+    options: Options
 
 
 class MemoryPlan(msgspec.Struct, frozen=True, array_like=True):

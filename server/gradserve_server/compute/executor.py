@@ -8,7 +8,7 @@ import hashlib
 import importlib.metadata
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 import jax
@@ -26,6 +26,7 @@ from gradserve_server.common.specs import (
     MemoryPlan,
     Mode,
     NetworkSource,
+    Options,
     Platform,
     Program,
     ProgramSpec,
@@ -177,7 +178,7 @@ class Executor:
             weights=program.all_weights(signature, dtype),
             selection=spec.selection,
             # Training is the costlier one of both, where it matters at all.
-            mode=Mode.TRAINING if spec.mode is Mode.UNSPECIFIED else spec.mode,
+            options=Options(mode=Mode.TRAINING) if spec.options.mode is Mode.UNSPECIFIED else spec.options,
         )
         traced, lowered, _ = self._lower(program.build(asked, network, loss))
         return flops.count(traced.jaxpr.jaxpr), _peak(lowered.compile())
@@ -195,7 +196,7 @@ class Executor:
             key=key,
             arguments=(*(spec.weights or ()), *spec.batch),
             results=found.results,
-            numbers=found.traced.numbers,
+            numbers=found.numbers,
             peak_bytes=_peak(compiled),
             compile_seconds=time.perf_counter() - start,
         )
@@ -206,26 +207,29 @@ class Executor:
                 fresh = _draw(computation.signature, computation.dtype, seed)
                 return [fresh[one.name] for one in computation.weights]
 
-        return Executable(known, compiled, found.traced.problems, draw)
+        return Executable(known, compiled, found.problems, draw)
 
     def _lower(self, computation: program.Computation) -> tuple[Any, Any, _Found]:
+        """The computation traced and lowered, and what tracing found out."""
         spec = computation.spec
         names = [one.name for one in computation.weights]
-        found = _Found(program.Traced())
+        found: list[_Found] = []
 
         def function(*arrays: jax.Array) -> list[jax.Array]:
             weights = dict(zip(names, arrays, strict=False))
             batch = {one.name: value for one, value in zip(spec.batch, arrays[len(names) : -1], strict=True)}
-            results = computation(found.traced, weights, batch, arrays[-1])
+            results = program.KINDS[spec.kind](computation, computation.arguments(weights, batch, arrays[-1]))
+            groups = results.groups()
+            found[:] = [_Found(_forms(groups), tuple(results.numbers), results.evaluation.problems)]
             # Last, so that the executor can take them off: they are not part of the answer.
-            checks = results.pop("checks", {})
-            found.results = program.result_specs(results)  # type: ignore[arg-type]
-            return [value for group in (*results.values(), checks) for value in group.values()]
+            failed = results.evaluation.failed
+            checks = [jnp.stack(failed)] if failed else []
+            return [*(value for group in groups.values() for value in group.values()), *checks]
 
         forms = [jax.ShapeDtypeStruct(one.shape, one.dtype) for one in (*computation.weights, *spec.batch)]
         try:
             traced = jax.jit(function).trace(*forms, jax.ShapeDtypeStruct((), jnp.int64))
-            return traced, traced.lower(), found
+            return traced, traced.lower(), found[0]
         except RecursionError:
             raise Problem(Reason.TOO_DEEP, "the network is too deep to trace", field="network") from None
 
@@ -262,12 +266,22 @@ class Executor:
             return executable
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class _Found:
-    """What tracing fills in."""
+    """What tracing finds out: forms of the results, names of the numbers, and what the checks are about."""
 
-    traced: program.Traced
-    results: tuple[ResultSpec, ...] = ()
+    results: tuple[ResultSpec, ...]
+    numbers: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+
+def _forms(groups: Mapping[str, Mapping[str, jax.Array]]) -> tuple[ResultSpec, ...]:
+    """Forms of the arrays that a run gives, in the order in which it gives them."""
+    return tuple(
+        ResultSpec(group, ArraySpec(name, str(value.dtype), tuple(value.shape)))
+        for group, arrays in groups.items()
+        for name, value in arrays.items()
+    )
 
 
 def _peak(compiled: Any) -> int:

@@ -1,15 +1,11 @@
-"""Requests of the contract as specs and arrays, and results as answers. Wire types stop here."""
+"""Requests of the contract as specs and arrays. Wire types stop here."""
 
 from __future__ import annotations
 
-import collections
 import dataclasses
-import functools
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
@@ -18,40 +14,21 @@ from gradserve.v1 import loss_pb2, network_pb2, tensor_pb2
 from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.common.specs import (
     ArraySpec,
-    Mode,
     NetworkSource,
-    Program,
     ProgramSpec,
     Selection,
-    SymbolicSpec,
     describe,
 )
 from gradserve_server.common.unknown_fields import refuse_unknown
-from gradserve_server.front.encoding import Answer
+from gradserve_server.front.options import not_served_yet, options_of, selection_of
 from gradserve_server.front.tensors import (
-    DTYPES,
     FLOATING,
     NAMES,
-    NUMBERS,
     Array,
     read_safetensors,
     read_tensor,
-    write_safetensors,
 )
 from gradserve_server.worker.interface import Seeds
-
-Gradients = service.ComputeGradientsResponse
-
-_MODES = {
-    service.ComputeOptions.MODE_UNSPECIFIED: Mode.UNSPECIFIED,
-    service.ComputeOptions.MODE_INFERENCE: Mode.INFERENCE,
-    service.ComputeOptions.MODE_TRAINING: Mode.TRAINING,
-}
-# Options of the contract that are not served yet, each with what it is when it asks for nothing.
-_LATER_SELECTION = {"per_example": False, "clip_example_norm": 0.0, "example_summary": False}
-_LATER_OPTIONS = {"precision": 0, "loss_scale": 0.0}
-# What is larger is converted each time, so that callers cannot fill the memory with it.
-_MOST_CACHED_BYTES = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +94,7 @@ def _task(
     shared: tuple[str, ...],
     most_bytes: int,
 ) -> Task:
-    mode = mode_of(request.options)
+    options = options_of(request.options)
     batch, examples = _batch(request.batch, shared)
     weights, seed = _weights(request.weights)
     spec = ProgramSpec(
@@ -127,7 +104,7 @@ def _task(
         batch=_forms(batch),
         weights=None if weights is None else _forms(weights),
         selection=selection,
-        mode=mode,
+        options=options,
         outputs=outputs,
         shared=tuple(sorted(shared)),
     )
@@ -179,92 +156,6 @@ def _check_size(content: bytes, field: str, most_bytes: int) -> None:
             expected=f"at most {most_bytes} bytes",
             metadata={"needed_bytes": str(len(content)), "limit_bytes": str(most_bytes)},
         )
-
-
-def selection_of(message: service.GradientSelection) -> Selection:
-    """What `message` selects."""
-    content = message.SerializeToString(deterministic=True)
-    return _selection(content) if len(content) <= _MOST_CACHED_BYTES else _selection.__wrapped__(content)
-
-
-@functools.lru_cache(maxsize=1024)
-def _selection(content: bytes) -> Selection:
-    message = service.GradientSelection.FromString(content)
-    refuse_unknown(message, "gradients")
-    _refuse_later(message, _LATER_SELECTION, "gradients")
-    clip = message.clip_global_norm
-    if not (math.isfinite(clip) and clip >= 0):
-        raise Problem(
-            Reason.INVALID_VALUE,
-            "not a norm",
-            field="gradients.clip_global_norm",
-            given=str(clip),
-            expected="a finite number of at least 0",
-        )
-    dtype = None
-    if message.data_type:
-        dtype = DTYPES[message.data_type]
-        if dtype not in FLOATING:
-            raise Problem(
-                Reason.INVALID_VALUE,
-                "gradients are floating-point numbers",
-                field="gradients.data_type",
-                given=str(dtype),
-                expected="float16, bfloat16, float32 or float64",
-            )
-    return Selection(
-        parameters=tuple(message.parameters),
-        inputs=tuple(message.inputs),
-        without_parameters=message.without_parameters,
-        summary_only=message.summary_only,
-        clip_global_norm=clip,
-        dtype=None if dtype is None else dtype.name,
-    )
-
-
-def mode_of(message: service.ComputeOptions) -> Mode:
-    """How `message` asks to compute."""
-    # The seed changes from call to call, and is not looked at here.
-    settled = message
-    if message.seed:
-        settled = service.ComputeOptions()
-        settled.CopyFrom(message)
-        settled.ClearField("seed")
-    content = settled.SerializeToString(deterministic=True)
-    return _mode(content) if len(content) <= _MOST_CACHED_BYTES else _mode.__wrapped__(content)
-
-
-@functools.lru_cache(maxsize=1024)
-def _mode(content: bytes) -> Mode:
-    message = service.ComputeOptions.FromString(content)
-    refuse_unknown(message, "options")
-    _refuse_later(message, _LATER_OPTIONS, "options")
-    if message.checkpointing not in (
-        service.ComputeOptions.CHECKPOINTING_UNSPECIFIED,
-        service.ComputeOptions.CHECKPOINTING_OFF,
-    ):
-        raise _later("options.checkpointing")
-    if message.micro_batches < 0:
-        raise Problem(
-            Reason.INVALID_VALUE,
-            "not a number of parts",
-            field="options.micro_batches",
-            given=str(message.micro_batches),
-            expected="at least 0",
-        )
-    if message.micro_batches > 1:
-        raise _later("options.micro_batches")
-    return _MODES[message.mode]
-
-
-def _refuse_later(message: Any, later: Mapping[str, Any], field: str) -> None:
-    for name, nothing in later.items():
-        if getattr(message, name) != nothing:
-            raise _later(f"{field}.{name}")
-
-
-def _later(field: str) -> Problem:
-    return Problem(Reason.UNSUPPORTED_OPTION, "this option is not served yet", field=field)
 
 
 def _refuse_unknown_here(message: Any, field: str) -> None:
@@ -328,7 +219,7 @@ def _weights(message: service.Weights) -> tuple[dict[str, Array] | None, int]:
     """Arrays in order of name, or None and a seed."""
     _refuse_unknown_here(message, "weights")
     if message.keep:
-        raise _later("weights.keep")
+        raise not_served_yet("weights.keep")
     match message.WhichOneof("source"):
         case "tensors":
             _refuse_unknown_here(message.tensors, "weights.tensors")
@@ -360,59 +251,3 @@ def _weights(message: service.Weights) -> tuple[dict[str, Array] | None, int]:
                 expected="float16, bfloat16, float32 or float64",
             )
     return arrays, 0
-
-
-def gradients_answer(program: Program, results: Iterable[Array], task: Task) -> Answer[Gradients]:
-    """The answer that the results of a run make."""
-    head = Gradients()
-    groups: dict[str, dict[str, Array]] = collections.defaultdict(dict)
-    for result, array in zip(program.results, results, strict=True):
-        groups[result.group][result.array.name] = array
-    _numbers(head, program.numbers, groups["numbers"]["numbers"])
-    maps = {
-        Gradients.INPUT_GRADIENTS_FIELD_NUMBER: groups["input_gradient"],
-        Gradients.OUTPUTS_FIELD_NUMBER: groups["output"],
-        Gradients.UPDATED_STATISTICS_FIELD_NUMBER: groups["updated_statistic"],
-    }
-    if task.as_safetensors:
-        head.safetensors = write_safetensors(groups["gradient"])
-        return Answer(head, maps, {})
-    return Answer(head, maps, {Gradients.TENSORS_FIELD_NUMBER: groups["gradient"]})
-
-
-def _numbers(response: service.ComputeGradientsResponse, names: tuple[str, ...], values: Array) -> None:
-    summary = response.summary
-    for name, value in zip(names, values.tolist(), strict=True):
-        match name:
-            case "loss":
-                response.loss = value
-            case "weight_sum":
-                response.weight_sum = value
-            case "global_norm":
-                summary.global_norm = value
-            case "finite":
-                summary.finite = bool(value)
-            case _:
-                kind, _, path = name.partition(":")
-                (summary.norms if kind == "norm" else response.terms)[path] = value
-
-
-def forward_answer(program: Program, results: Iterable[Array], _task: Task) -> Answer[service.ForwardResponse]:
-    """The answer that the results of a run make."""
-    head = service.ForwardResponse()
-    outputs: dict[str, Array] = {}
-    for result, array in zip(program.results, results, strict=True):
-        if result.group == "output":
-            outputs[result.array.name] = array
-        elif result.group == "numbers":
-            head.loss = float(array[program.numbers.index("loss")])
-    return Answer(head, {service.ForwardResponse.OUTPUTS_FIELD_NUMBER: outputs}, {})
-
-
-def tensor_spec(spec: ArraySpec | SymbolicSpec) -> tensor_pb2.TensorSpec:
-    """Name, type and shape as the contract writes them."""
-    dimensions = [
-        tensor_pb2.Dimension(symbol=size) if isinstance(size, str) else tensor_pb2.Dimension(size=size)
-        for size in spec.shape
-    ]
-    return tensor_pb2.TensorSpec(name=spec.name, data_type=NUMBERS[np.dtype(spec.dtype)], shape=dimensions)  # type: ignore[arg-type]

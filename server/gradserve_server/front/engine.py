@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import importlib.metadata
 import time
-from collections.abc import Callable, Iterable
-from typing import Any, Protocol, TypeVar, final
+from collections.abc import Callable
+from typing import Protocol, TypeVar, final
 
 from google.protobuf import duration_pb2
-from google.protobuf.message import Message
 
 from gradserve.v1 import gradient_service_pb2 as service
 from gradserve.v1 import tensor_pb2
@@ -18,13 +16,15 @@ from gradserve_server.common.budget import Budget, Purpose
 from gradserve_server.common.config import Settings
 from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.common.metrics import Metrics
-from gradserve_server.common.specs import DescribeSpec, Program
+from gradserve_server.common.specs import DescribeSpec
 from gradserve_server.common.unknown_fields import refuse_unknown
 from gradserve_server.front import convert
-from gradserve_server.front.encoding import Answer, encode
+from gradserve_server.front.answers import tensor_spec
+from gradserve_server.front.encoding import encode
+from gradserve_server.front.kinds import Kind
+from gradserve_server.front.options import options_of, selection_of
 from gradserve_server.front.programs import Prepared, Programs
 from gradserve_server.front.templates import Templates
-from gradserve_server.front.tensors import Array
 from gradserve_server.worker.interface import ProgramMissing, Worker, WorkerDied
 
 # How often a call may find its worker dead before it is taken for the cause, or its program pushed out.
@@ -69,22 +69,6 @@ class _Tries:
             )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Kind:
-    """A call that runs a program: its name, how its request is read and how its answer is made."""
-
-    method: str
-    message: type[Message]
-    task: Callable[[Any, int], convert.Task]
-    answer: Callable[[Program, Iterable[Array], convert.Task], Answer[Any]]
-
-
-_GRADIENTS = _Kind(
-    "ComputeGradients", service.ComputeGradientsRequest, convert.gradients_task, convert.gradients_answer
-)
-_FORWARD = _Kind("Forward", service.ForwardRequest, convert.forward_task, convert.forward_answer)
-
-
 @final
 class Engine:
     """Answers calls; knows nothing of gRPC, and of the worker only its interface."""
@@ -100,14 +84,6 @@ class Engine:
             metrics.watch_memory(purpose.value, lambda purpose=purpose: self.budget.used_by(purpose))  # type: ignore[misc]
         metrics.watch_programs(lambda: len(self._programs))
 
-    def compute_gradients(self, content: bytes, caller: Caller) -> bytes:
-        """ComputeGradients."""
-        return self._compute(_GRADIENTS, content, caller)
-
-    def forward(self, content: bytes, caller: Caller) -> bytes:
-        """Forward."""
-        return self._compute(_FORWARD, content, caller)
-
     def describe_network(
         self, request: service.DescribeNetworkRequest, caller: Caller
     ) -> service.DescribeNetworkResponse:
@@ -119,18 +95,18 @@ class Engine:
             network=source,
             dimensions=dict(request.dimensions),
             loss=convert.loss_bytes(request.loss, most) if request.HasField("loss") else b"",
-            selection=convert.selection_of(request.gradients),
-            mode=convert.mode_of(request.options),
+            selection=selection_of(request.gradients),
+            options=options_of(request.options),
         )
         if spec.dimensions:
             caller.compiling()
         found = self._again(caller, lambda: self._worker.describe(spec))
         response = service.DescribeNetworkResponse(
             digest=digest(source.content),
-            inputs=[convert.tensor_spec(one) for one in found.inputs],
-            outputs=[convert.tensor_spec(one) for one in found.outputs],
-            parameters=[convert.tensor_spec(one) for one in found.parameters],
-            statistics=[convert.tensor_spec(one) for one in found.statistics],
+            inputs=[tensor_spec(one) for one in found.inputs],
+            outputs=[tensor_spec(one) for one in found.outputs],
+            parameters=[tensor_spec(one) for one in found.parameters],
+            statistics=[tensor_spec(one) for one in found.statistics],
             parameter_count=sum(_elements(one.shape) for one in found.parameters),
             flops=found.flops or 0,
         )
@@ -169,7 +145,7 @@ class Engine:
             versions=platform.versions | {name: importlib.metadata.version(name) for name in packages},
         )
 
-    def _compute(self, kind: _Kind, content: bytes, caller: Caller) -> bytes:
+    def compute(self, kind: Kind, content: bytes, caller: Caller) -> bytes:
         """The answer to a request that runs a program."""
         start = time.perf_counter()
         task = self._templates.find(kind.method, content)
@@ -185,7 +161,7 @@ class Engine:
             self._templates.learn(kind.method, content, task)
         return answer
 
-    def _run(self, kind: _Kind, task: convert.Task, caller: Caller) -> bytes:
+    def _run(self, kind: Kind, task: convert.Task, caller: Caller) -> bytes:
         """Finds or makes the program, runs it in memory of the budget, and makes the answer of its results."""
         method = kind.method
         compile_seconds = 0.0

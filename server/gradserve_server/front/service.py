@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 import uuid
@@ -17,6 +18,7 @@ from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.common.metrics import Metrics
 from gradserve_server.front.convert import parse
 from gradserve_server.front.engine import Engine
+from gradserve_server.front.kinds import KINDS
 from gradserve_server.front.status import abort
 
 _LOGGER = logging.getLogger("gradserve_server.front")
@@ -62,8 +64,7 @@ def _cancelled() -> Problem:
 def handlers(engine: Engine, metrics: Metrics) -> list[grpc.GenericRpcHandler]:
     """Handlers of all calls of the contract. Those not served yet answer so, by name."""
     served: dict[str, Callable[[bytes, _Caller], bytes]] = {
-        "ComputeGradients": engine.compute_gradients,
-        "Forward": engine.forward,
+        **{kind.method: functools.partial(engine.compute, kind) for kind in KINDS},
         "DescribeNetwork": _parsed(gradient_service_pb2.DescribeNetworkRequest, engine.describe_network),
         "InitializeWeights": _parsed(gradient_service_pb2.InitializeWeightsRequest, engine.initialize_weights),
         "GetServerInfo": _parsed(gradient_service_pb2.GetServerInfoRequest, engine.get_server_info),

@@ -30,6 +30,7 @@ _REDUCTIONS: dict[int, Reduction] = {
 }
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class LossValue:
     """What a loss came to.

@@ -1,0 +1,17 @@
+"""One request as a pure function of arrays: `build` checks it, `KINDS` computes it."""
+
+from gradserve_server.compute.program.build import all_weights, build, check_weights, computing_type
+from gradserve_server.compute.program.computation import Arguments, Computation, Evaluation, Results
+from gradserve_server.compute.program.kinds import KINDS
+
+__all__ = [
+    "KINDS",
+    "Arguments",
+    "Computation",
+    "Evaluation",
+    "Results",
+    "all_weights",
+    "build",
+    "check_weights",
+    "computing_type",
+]

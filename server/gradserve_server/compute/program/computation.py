@@ -1,0 +1,149 @@
+"""Network, loss, what to differentiate and options: one request, and its forward pass as a pure function."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradserve_server.common.errors import Problem
+from gradserve_server.common.specs import ArraySpec, Mode, ProgramSpec
+from gradserve_server.compute.losses import Loss, LossValue
+from gradserve_server.compute.network import Context, Network, Signature
+from gradserve_server.compute.program.absent_rows import present_rows, without_absent_rows
+
+Arrays = dict[str, jax.Array]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What a forward pass gives; a tree of arrays, so that it can leave any transformation as auxiliary output.
+
+    Attributes:
+        outputs: by name.
+        loss: None where there is none.
+        updated_statistics: by name.
+        failed: for each of `problems`, whether it is the case.
+        problems: what the data may turn out to be guilty of.
+    """
+
+    outputs: Arrays
+    loss: LossValue | None
+    updated_statistics: Arrays
+    failed: list[jax.Array]
+    problems: tuple[Problem, ...] = dataclasses.field(metadata={"static": True})
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """The arrays of one request.
+
+    Attributes:
+        parameters: by name, in the type that the computation has.
+        statistics: by name.
+        batch: by name.
+        seed: of what is random; an integer scalar.
+    """
+
+    parameters: Arrays
+    statistics: Arrays
+    batch: Arrays
+    seed: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Computation:
+    """One request, checked against the forms of what was sent.
+
+    Attributes:
+        network: the network.
+        loss: the loss; None for a forward pass without one.
+        signature: of the network, for these shapes.
+        dtype: floating-point type of weights, loss and gradients.
+        spec: what was asked.
+        weights: forms of all weights, statistics included, in order of name.
+        selected: parameters to differentiate, in forward order.
+    """
+
+    network: Network
+    loss: Loss | None
+    signature: Signature
+    dtype: Any
+    spec: ProgramSpec
+    weights: tuple[ArraySpec, ...]
+    selected: tuple[str, ...]
+
+    def arguments(self, weights: Mapping[str, jax.Array], batch: Arrays, seed: jax.Array) -> Arguments:
+        """The arrays of a request, sorted by what they are."""
+        return Arguments(
+            parameters={name: weights[name].astype(self.dtype) for name in self.signature.parameters},
+            statistics={name: weights[name] for name in self.signature.statistics},
+            batch=batch,
+            seed=seed,
+        )
+
+    def evaluate(self, arguments: Arguments) -> Evaluation:
+        """Forward: outputs and, if there is one, the loss."""
+        batch = arguments.batch
+        shared = frozenset(self.spec.shared)
+        weights_names = self.loss.weights_names if self.loss else ()
+        present = present_rows(batch, [name for name in weights_names if name in batch and name not in shared])
+        if present is not None:
+            keep = shared | frozenset(weights_names)
+            batch = without_absent_rows(batch, present, keep, keep_finite=self._shows_rows)
+        context = Context(
+            dtype=self.dtype,
+            training=self.spec.options.mode is Mode.TRAINING,
+            key=jax.random.key(arguments.seed),
+            example_weights=None if present is None else present.astype(self.dtype),
+        )
+        inputs = {one.name: batch[one.name] for one in self.network.inputs}
+        outputs = self.network.apply(arguments.parameters, arguments.statistics, inputs, context)
+        loss = None
+        if self.loss is not None:
+            loss = self.loss.evaluate(outputs, batch, arguments.parameters, context)
+        return Evaluation(
+            outputs=outputs,
+            loss=loss,
+            updated_statistics=context.updated_statistics,
+            failed=[check.failed for check in context.checks],
+            problems=tuple(check.problem for check in context.checks),
+        )
+
+    @property
+    def _shows_rows(self) -> bool:
+        """Whether the answer shows outputs, so that rows of weight 0 must stay what they are where they can."""
+        return self.spec.kind == "forward" or bool(self.spec.outputs)
+
+
+@dataclasses.dataclass
+class Results:
+    """What a computation gives.
+
+    Attributes:
+        arrays: by group and name, see `ResultSpec`.
+        numbers: scalars by name.
+        evaluation: for its checks.
+    """
+
+    arrays: dict[str, Arrays]
+    numbers: dict[str, jax.Array]
+    evaluation: Evaluation
+
+    def groups(self) -> dict[str, Arrays]:
+        """All arrays by group and name; the numbers as one float64 vector."""
+        groups = {group: dict(arrays) for group, arrays in self.arrays.items()}
+        if self.numbers:
+            vector = jnp.stack([jnp.asarray(value, jnp.float64).reshape(()) for value in self.numbers.values()])
+            groups["numbers"] = {"numbers": vector}
+        return groups
+
+
+def loss_numbers(value: LossValue) -> dict[str, jax.Array]:
+    """The numbers that a loss comes to, by name."""
+    numbers = {"loss": value.loss, "weight_sum": value.weight_sum}
+    return numbers | {f"term:{name}": term for name, term in value.terms.items()}

@@ -1,0 +1,66 @@
+"""Forward and backward: one backward pass for all gradients."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from gradserve_server.compute.program.computation import (
+    Arguments,
+    Arrays,
+    Computation,
+    Evaluation,
+    Results,
+    loss_numbers,
+)
+from gradserve_server.compute.program.norms import norm
+
+
+def gradients(computation: Computation, arguments: Arguments) -> Results:
+    """The loss and its gradients, with their norms."""
+    spec = computation.spec
+
+    def objective(chosen: Arrays, inputs: Arrays) -> tuple[jax.Array, Evaluation]:
+        found = computation.evaluate(
+            dataclasses.replace(arguments, parameters=arguments.parameters | chosen, batch=arguments.batch | inputs)
+        )
+        assert found.loss is not None
+        return found.loss.loss, found
+
+    chosen = {name: arguments.parameters[name] for name in computation.selected}
+    inputs = {name: arguments.batch[name].astype(computation.dtype) for name in spec.selection.inputs}
+    (loss, found), (of_parameters, of_inputs) = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)(
+        chosen, inputs
+    )
+    assert found.loss is not None
+    norms = {name: norm(of_parameters[name]) for name in computation.selected}
+    global_norm = norm(jnp.stack(list(norms.values()))) if norms else jnp.zeros((), jnp.float64)
+    finite = jnp.isfinite(loss)
+    for gradient in (*of_parameters.values(), *of_inputs.values()):
+        finite &= jnp.all(jnp.isfinite(gradient))
+    if spec.selection.clip_global_norm:
+        of_parameters = clip(of_parameters, global_norm, spec.selection.clip_global_norm)
+    numbers = loss_numbers(found.loss) | {"global_norm": global_norm, "finite": finite}
+    numbers |= {f"norm:{name}": value for name, value in norms.items()}
+    arrays: dict[str, Arrays] = {"output": {name: found.outputs[name] for name in spec.outputs}}
+    if not spec.selection.summary_only:
+        sent = {one.name: one.dtype for one in (*computation.weights, *spec.batch)}
+        wire = spec.selection.dtype
+        arrays["gradient"] = {name: of_parameters[name].astype(wire or sent[name]) for name in computation.selected}
+        arrays["input_gradient"] = {name: of_inputs[name].astype(wire or sent[name]) for name in spec.selection.inputs}
+    arrays["updated_statistic"] = {
+        name: value.astype(computation.dtype) for name, value in found.updated_statistics.items()
+    }
+    return Results(arrays, numbers, found)
+
+
+def clip(values: Arrays, global_norm: jax.Array, most: float) -> Arrays:
+    """`values` scaled so that their norm is at most `most`.
+
+    A norm that is not finite leaves them as they are: `finite` says so.
+    """
+    factor = jnp.where(global_norm > most, most / global_norm, 1.0)
+    factor = jnp.where(jnp.isfinite(global_norm), factor, 1.0)
+    return {name: value * factor.astype(value.dtype) for name, value in values.items()}
