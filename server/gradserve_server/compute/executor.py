@@ -37,7 +37,7 @@ from gradserve_server.compute import flops, losses, program
 from gradserve_server.compute.frontends import graph
 from gradserve_server.compute.frontends.graph.operations import NAMES
 from gradserve_server.compute.losses import Loss, load_loss
-from gradserve_server.compute.network import Network, Signature
+from gradserve_server.compute.network import Capability, Network, Signature
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +121,7 @@ class Executor:
     def initialize(self, network: NetworkSource, seed: int) -> bytes:
         """Fresh weights and statistics as a safetensors file."""
         loaded = self._network(network)
+        loaded.require(Capability.FRESH_WEIGHTS)
         dtype = program.computing_type(loaded, None)
         signature = loaded.signature(loaded.symbolic_inputs(), dtype)
         self._check_memory(program.all_weights(signature, dtype))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import enum
+import types
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -82,11 +84,30 @@ class Context:
     checks: list[Check] = dataclasses.field(default_factory=list)
 
 
+class Capability(enum.Enum):
+    """What not every format can have beside outputs and gradients of a loss; the value is what errors call it."""
+
+    FRESH_WEIGHTS = "fresh weights"
+    TRACE = "values and gradients at its nodes"
+    FORWARD_MODE = "forward-mode derivatives"
+    SECOND_DERIVATIVES = "second derivatives"
+    PER_EXAMPLE = "a gradient for each example"
+    PRECISION = "another floating-point type than its own"
+    CHECKPOINTING = "a choice of what the forward pass keeps"
+
+
 class Network(abc.ABC):
-    """A network definition, loaded and checked as far as that goes without shapes."""
+    """A network definition, loaded and checked as far as that goes without shapes.
+
+    Attributes:
+        inputs: what a batch must hold for it.
+        outputs: names of what it gives.
+        limitations: the capabilities that it lacks, each with the reason and what to do about it.
+    """
 
     inputs: tuple[SymbolicSpec, ...]
     outputs: tuple[str, ...]
+    limitations: Mapping[Capability, str] = types.MappingProxyType({})
 
     @abc.abstractmethod
     def signature(self, inputs: Mapping[str, jax.ShapeDtypeStruct], dtype: Any) -> Signature:
@@ -95,6 +116,22 @@ class Network(abc.ABC):
     @abc.abstractmethod
     def apply(self, parameters: Arrays, statistics: Arrays, inputs: Arrays, context: Context) -> dict[str, jax.Array]:
         """Outputs by name; pure but for what it leaves in `context`."""
+
+    def require(self, capability: Capability, field: str = "network") -> None:
+        """Refuses what asks for `capability` where the network lacks it.
+
+        Raises:
+            Problem: UNSUPPORTED_BY_NETWORK, with the reason.
+        """
+        reason = self.limitations.get(capability)
+        if reason is not None:
+            raise Problem(
+                Reason.UNSUPPORTED_BY_NETWORK,
+                f"this network cannot have {capability.value}",
+                field=field,
+                hint=reason,
+                metadata={"capability": capability.name},
+            )
 
     def symbolic_inputs(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Inputs with their named dimensions as symbols that JAX can reckon with."""

@@ -11,6 +11,7 @@ from gradserve_server.common.errors import Problem, Reason, near
 from gradserve_server.common.specs import ArraySpec, Mode, ProgramSpec, Selection
 from gradserve_server.compute.losses import Loss
 from gradserve_server.compute.network import Network, Signature, bind
+from gradserve_server.compute.program.capabilities import check_capabilities
 from gradserve_server.compute.program.computation import Computation
 from gradserve_server.compute.program.selection import choose
 
@@ -21,6 +22,7 @@ def build(spec: ProgramSpec, network: Network, loss: Loss | None) -> Computation
     Raises:
         Problem: network, loss, weights, batch and selection do not fit together.
     """
+    check_capabilities(spec, network)
     dtype = computing_type(network, spec.weights)
     batch = {one.name: jax.ShapeDtypeStruct(one.shape, one.dtype) for one in spec.batch}
     bind(network.inputs, batch)

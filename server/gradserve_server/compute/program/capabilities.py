@@ -1,0 +1,26 @@
+"""What each kind of program and each option needs of a network beyond outputs and one gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gradserve_server.common.specs import ProgramSpec
+from gradserve_server.compute.network import Capability, Network
+
+# A row for each kind of program, so that a kind that is added says what it needs.
+OF_KIND: Mapping[str, tuple[Capability, ...]] = {
+    "gradients": (),
+    "forward": (),
+}
+
+
+def check_capabilities(spec: ProgramSpec, network: Network) -> None:
+    """Refuses what `network` lacks of that which `spec` asks for.
+
+    Raises:
+        Problem: UNSUPPORTED_BY_NETWORK, with the reason.
+    """
+    for capability in OF_KIND[spec.kind]:
+        network.require(capability)
+    if spec.weights is None:
+        network.require(Capability.FRESH_WEIGHTS, "weights.seed")
