@@ -118,6 +118,7 @@ from gradserve.results import (
     ServerInfo,
     Timing,
 )
+from gradserve.traces import GradientFlow, TensorStatistics, TracedValue, TraceResult
 from gradserve.weights import Seeded, Weights, load_weights, save_weights, seeded
 
 if _TYPE_CHECKING:
@@ -134,6 +135,7 @@ __all__ = [
     "ClientClosed",
     "DeadlineExceeded",
     "ForwardResult",
+    "GradientFlow",
     "GradientResult",
     "GradientSummary",
     "GradserveError",
@@ -156,7 +158,10 @@ __all__ = [
     "ServerInfo",
     "Spec",
     "TensorInfo",
+    "TensorStatistics",
     "Timing",
+    "TraceResult",
+    "TracedValue",
     "Unauthenticated",
     "Unavailable",
     "Unsupported",

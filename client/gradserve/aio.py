@@ -20,6 +20,7 @@ from gradserve.network import Network
 from gradserve.requests import Call, Checkpointing, Mode, Precision
 from gradserve.results import ForwardResult, GradientResult, NetworkDescription, ServerInfo
 from gradserve.tensors import Array, ArrayLike, DTypeLike
+from gradserve.traces import TraceResult
 from gradserve.transport.attempts import Attempts
 from gradserve.transport.channel import SERVICE, Seen, Settings, announce_compilation
 from gradserve.transport.retry import RetryPolicy
@@ -147,6 +148,34 @@ class AsyncClient:
             batch,
             loss=loss,
             outputs=outputs,
+            mode=mode,
+            seed=seed,
+            precision=precision,
+        )
+        return await self._run(call, timeout)
+
+    async def trace(
+        self,
+        network: Network,
+        weights: Weights | None,
+        batch: Mapping[str, ArrayLike],
+        *,
+        loss: Loss,
+        whole_tensors_up_to: int = 64,
+        names: Iterable[str] = (),
+        mode: Mode | None = None,
+        seed: int = 0,
+        precision: Precision | None = None,
+        timeout: float | None = None,
+    ) -> TraceResult:
+        """As `Client.trace`."""
+        call = requests.trace(
+            network,
+            weights,
+            batch,
+            loss=loss,
+            whole_tensors_up_to=whole_tensors_up_to,
+            names=names,
             mode=mode,
             seed=seed,
             precision=precision,

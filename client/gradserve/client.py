@@ -16,6 +16,7 @@ from gradserve.network import Network
 from gradserve.requests import Call, Checkpointing, Mode, Precision
 from gradserve.results import ForwardResult, GradientResult, NetworkDescription, ServerInfo
 from gradserve.tensors import Array, ArrayLike, DTypeLike
+from gradserve.traces import TraceResult
 from gradserve.transport.attempts import Attempts
 from gradserve.transport.channel import SERVICE, Seen, Settings, announce_compilation
 from gradserve.transport.retry import RetryPolicy
@@ -205,6 +206,54 @@ class Client:
             batch,
             loss=loss,
             outputs=outputs,
+            mode=mode,
+            seed=seed,
+            precision=precision,
+        )
+        return self._run(call, timeout)
+
+    def trace(
+        self,
+        network: Network,
+        weights: Weights | None,
+        batch: Mapping[str, ArrayLike],
+        *,
+        loss: Loss,
+        whole_tensors_up_to: int = 64,
+        names: Iterable[str] = (),
+        mode: Mode | None = None,
+        seed: int = 0,
+        precision: Precision | None = None,
+        timeout: float | None = None,
+    ) -> TraceResult:
+        """Forward and backward, with every value, its gradient, the chain rule at each, and a verdict on their flow.
+
+        Example:
+            >>> trace = client.trace(net, weights, {"x": x, "y": y}, loss=gs.squared_error(target="y"))
+            >>> trace.flow.verdict, trace["dense_1/kernel"].chain_rule
+
+        Args:
+            network: the network.
+            weights: as for `gradients`.
+            batch: inputs and targets by name; as for `gradients`.
+            loss: the loss.
+            whole_tensors_up_to: values and gradients of at most this many elements come whole; statistics come always.
+            names: only these values, by name or pattern, as for the `parameters` of `gradients`; all if empty.
+            mode: ``"training"`` or ``"inference"``; needed with dropout and batch normalization.
+            seed: seed of what is random.
+            precision: of the forward pass; that of the weights if None.
+            timeout: seconds, in place of the client's.
+
+        Raises:
+            GradserveError: the subclass says what to do about it.
+        """
+        call = requests.trace(
+            network,
+            weights,
+            batch,
+            loss=loss,
+            whole_tensors_up_to=whole_tensors_up_to,
+            names=names,
             mode=mode,
             seed=seed,
             precision=precision,

@@ -27,6 +27,7 @@ from gradserve.results import (
     read_weights,
 )
 from gradserve.tensors import Array, ArrayLike, DTypeLike, message_bytes, to_data_type, to_dtype
+from gradserve.traces import TraceResult, read_trace
 from gradserve.v1 import gradient_service_pb2 as service_pb2
 from gradserve.v1 import network_pb2
 from gradserve.weights import Seeded, Weights
@@ -60,6 +61,7 @@ _INTEGERS = -(2**63)
 
 _Gradients = service_pb2.ComputeGradientsRequest
 _Forward = service_pb2.ForwardRequest
+_Trace = service_pb2.TraceRequest
 
 
 @final
@@ -143,6 +145,29 @@ def forward(
     pieces.append(_options(_Forward.OPTIONS_FIELD_NUMBER, how, seed))
     signature = ("Forward", network, loss, rest, how, *headers)
     return Call("Forward", join(pieces), read_forward, signature)
+
+
+def trace(
+    network: Network,
+    weights: Weights | None,
+    batch: Mapping[str, ArrayLike],
+    *,
+    loss: Loss,
+    whole_tensors_up_to: int = 64,
+    names: Iterable[str] = (),
+    mode: Mode | None = None,
+    seed: int = 0,
+    precision: Precision | None = None,
+) -> Call[TraceResult]:
+    """Trace; the arguments are those of `Client.trace`."""
+    most = whole(whole_tensors_up_to, "whole_tensors_up_to", 0)
+    rest = message_bytes(_Trace(whole_tensors_up_to=most, names=_names(names, "names")))
+    how = (mode, precision, None)
+    pieces, headers = _tensors(network, weights, batch, _Trace.WEIGHTS_FIELD_NUMBER, _Trace.BATCH_FIELD_NUMBER)
+    pieces.append(_loss(loss, _Trace.LOSS_FIELD_NUMBER))
+    pieces.append(rest)
+    pieces.append(_options(_Trace.OPTIONS_FIELD_NUMBER, how, seed))
+    return Call("Trace", join(pieces), read_trace, ("Trace", network, loss, rest, how, *headers))
 
 
 def describe(

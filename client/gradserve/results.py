@@ -183,7 +183,7 @@ class ServerInfo:
 
 def read_gradients(content: bytes) -> GradientResult:
     """The answer to ComputeGradients."""
-    answer = _parse(service_pb2.ComputeGradientsResponse, content)
+    answer = parse(service_pb2.ComputeGradientsResponse, content)
     if answer.HasField("safetensors"):
         gradients = from_safetensors(answer.safetensors)
     else:
@@ -201,24 +201,24 @@ def read_gradients(content: bytes) -> GradientResult:
         ),
         weight_sum=answer.weight_sum,
         terms=dict(sorted(answer.terms.items())),
-        timing=_timing(answer.timing),
+        timing=read_timing(answer.timing),
         safetensors=answer.safetensors,
     )
 
 
 def read_forward(content: bytes) -> ForwardResult:
     """The answer to Forward."""
-    answer = _parse(service_pb2.ForwardResponse, content)
+    answer = parse(service_pb2.ForwardResponse, content)
     return ForwardResult(
         outputs=_arrays(answer.outputs),
         loss=answer.loss if answer.HasField("loss") else None,
-        timing=_timing(answer.timing),
+        timing=read_timing(answer.timing),
     )
 
 
 def read_description(content: bytes) -> NetworkDescription:
     """The answer to DescribeNetwork."""
-    answer = _parse(service_pb2.DescribeNetworkResponse, content)
+    answer = parse(service_pb2.DescribeNetworkResponse, content)
     return NetworkDescription(
         inputs=tuple(map(TensorInfo.from_message, answer.inputs)),
         outputs=tuple(map(TensorInfo.from_message, answer.outputs)),
@@ -240,13 +240,13 @@ def read_description(content: bytes) -> NetworkDescription:
 
 def read_weights(content: bytes) -> dict[str, Array]:
     """The answer to InitializeWeights; these arrays are writable."""
-    answer = _parse(service_pb2.InitializeWeightsResponse, content)
+    answer = parse(service_pb2.InitializeWeightsResponse, content)
     return from_safetensors(answer.safetensors)
 
 
 def read_server_info(content: bytes) -> ServerInfo:
     """The answer to GetServerInfo."""
-    answer = _parse(service_pb2.GetServerInfoResponse, content)
+    answer = parse(service_pb2.GetServerInfoResponse, content)
     return ServerInfo(
         version=answer.version,
         platform=answer.platform,
@@ -260,7 +260,12 @@ def read_server_info(content: bytes) -> ServerInfo:
     )
 
 
-def _parse(kind: type[_Message], content: bytes) -> _Message:
+def parse(kind: type[_Message], content: bytes) -> _Message:
+    """The message in `content`.
+
+    Raises:
+        ServerFault: it is none.
+    """
     try:
         return kind.FromString(content)
     except DecodeError as error:
@@ -272,7 +277,8 @@ def _arrays(tensors: Mapping[str, tensor_pb2.Tensor]) -> dict[str, Array]:
     return {name: from_tensor(tensors[name]) for name in sorted(tensors)}
 
 
-def _timing(message: service_pb2.Timing) -> Timing:
+def read_timing(message: service_pb2.Timing) -> Timing:
+    """Durations as seconds."""
     return Timing(
         queue=_seconds(message.queue),
         compile=_seconds(message.compile),

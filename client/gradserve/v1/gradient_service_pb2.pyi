@@ -372,14 +372,16 @@ class TraceRequest(_message.Message):
     def __init__(self, network: _Optional[_Union[_network_pb2.NetworkDefinition, _Mapping]] = ..., weights: _Optional[_Union[Weights, _Mapping]] = ..., batch: _Optional[_Mapping[str, _tensor_pb2.Tensor]] = ..., loss: _Optional[_Union[_loss_pb2.Loss, _Mapping]] = ..., options: _Optional[_Union[ComputeOptions, _Mapping]] = ..., whole_tensors_up_to: _Optional[int] = ..., names: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class TraceResponse(_message.Message):
-    __slots__ = ("loss", "values", "flow")
+    __slots__ = ("loss", "values", "flow", "timing")
     LOSS_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
     FLOW_FIELD_NUMBER: _ClassVar[int]
+    TIMING_FIELD_NUMBER: _ClassVar[int]
     loss: float
     values: _containers.RepeatedCompositeFieldContainer[TracedValue]
     flow: GradientFlow
-    def __init__(self, loss: _Optional[float] = ..., values: _Optional[_Iterable[_Union[TracedValue, _Mapping]]] = ..., flow: _Optional[_Union[GradientFlow, _Mapping]] = ...) -> None: ...
+    timing: Timing
+    def __init__(self, loss: _Optional[float] = ..., values: _Optional[_Iterable[_Union[TracedValue, _Mapping]]] = ..., flow: _Optional[_Union[GradientFlow, _Mapping]] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ...) -> None: ...
 
 class TracedValue(_message.Message):
     __slots__ = ("name", "operation", "inputs", "value", "gradient", "value_tensor", "gradient_tensor", "chain_rule")
