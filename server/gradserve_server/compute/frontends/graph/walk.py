@@ -45,7 +45,9 @@ def walk(graph: Graph, inputs: Mapping[str, Entry], scope: Scope) -> dict[str, V
                     tuple(entry.direct for entry in arguments),
                     scope,
                 )
-                value = operation.function(call)
+                # So that what is found out about the program later can be told of the node.
+                with jax.named_scope(node.path):
+                    value = operation.function(call)
                 _check_size(node, value, scope)
                 entries[node.name] = Entry(value, operation.moves_only and arguments[0].direct)
         except Problem as problem:
