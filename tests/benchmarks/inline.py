@@ -36,7 +36,11 @@ def measure_inline(only: str) -> Iterator[Row]:
 
 
 def _measure(isolation: Isolation, sizes: tuple[int, ...], examples: int, calls: int) -> tuple[float, float]:
-    """Median milliseconds of a served call, and of its floor."""
+    """Median milliseconds of a served call, and of its floor.
+
+    A served call computes and travels by turns, so that each finds the caches cold that the other has used; so does
+    its floor.
+    """
     layers: list[gs.Layer] = []
     for units in sizes[1:-1]:
         layers += [gs.dense(units), gs.relu()]
@@ -58,7 +62,7 @@ def _measure(isolation: Isolation, sizes: tuple[int, ...], examples: int, calls:
             for _ in range(ROUNDS):
                 # Side by side in each round, so that what else the machine does meets both.
                 times.append(_median(lambda: client.gradients(net, weights, batch, loss=loss), calls))
-                floor.append(_median(local, calls) + _median(wire, calls))
+                floor.append(_median(lambda: (local(), wire()), calls))
     return statistics.median(times), statistics.median(floor)
 
 

@@ -25,17 +25,20 @@ class Purpose(enum.Enum):
 class Reservation:
     """Bytes taken from a budget until `close`, which may be called again without effect."""
 
-    def __init__(self, budget: Budget, nbytes: int, purpose: Purpose) -> None:
-        self.nbytes = nbytes
-        self.purpose = purpose
-        self._budget: Budget | None = budget
-        self._lock = threading.Lock()
+    __slots__ = ("_budget", "amounts", "is_open")
+
+    def __init__(self, budget: Budget, amounts: tuple[tuple[Purpose, int], ...]) -> None:
+        self.amounts = amounts
+        self.is_open = True
+        self._budget = budget
+
+    @property
+    def nbytes(self) -> int:
+        """All bytes of it."""
+        return sum(nbytes for _, nbytes in self.amounts)
 
     def close(self) -> None:
-        with self._lock:
-            budget, self._budget = self._budget, None
-        if budget is not None:
-            budget._give_back(self)  # noqa: SLF001 (one class in two)
+        self._budget._give_back(self)  # noqa: SLF001 (one class in two)
 
     def __enter__(self) -> Self:
         return self
@@ -57,44 +60,53 @@ class Budget:
         self.total_bytes = total_bytes
         self._lock = threading.Lock()
         self._used = dict.fromkeys(Purpose, 0)
+        self._total_used = 0
 
     @property
     def used(self) -> int:
         """Bytes that are reserved."""
         with self._lock:
-            return sum(self._used.values())
+            return self._total_used
 
     def used_by(self, purpose: Purpose) -> int:
         """Bytes that are reserved for `purpose`."""
         with self._lock:
             return self._used[purpose]
 
-    def reserve(self, nbytes: int, purpose: Purpose) -> Reservation:
-        """Takes `nbytes` until the reservation is closed.
+    def reserve(self, *amounts: tuple[Purpose, int]) -> Reservation:
+        """Takes bytes, each for its purpose, until the reservation is closed.
 
         Raises:
             Problem: OVERLOADED where it would fit if other requests had ended; MEMORY_LIMIT where
-                it never would.
+                it never would. Nothing is taken then.
         """
-        if nbytes < 0:
-            raise ValueError(f"cannot reserve {nbytes} bytes")
+        nbytes = 0
+        for _, amount in amounts:
+            if amount < 0:
+                raise ValueError(f"cannot reserve {amount} bytes")
+            nbytes += amount
         with self._lock:
-            used = sum(self._used.values())
-            programs = self._used[Purpose.PROGRAMS]
+            used = self._total_used
             if used + nbytes <= self.total_bytes:
-                self._used[purpose] += nbytes
-                return Reservation(self, nbytes, purpose)
+                self._total_used = used + nbytes
+                for purpose, amount in amounts:
+                    self._used[purpose] += amount
+                return Reservation(self, amounts)
+            programs = self._used[Purpose.PROGRAMS]
+        raise self._refusal(nbytes, used, programs)
+
+    def _refusal(self, nbytes: int, used: int, programs: int) -> Problem:
         limit = self.total_bytes - programs
         metadata = {"needed_bytes": str(nbytes), "limit_bytes": str(limit), "used_bytes": str(used)}
         if nbytes > limit:
-            raise Problem(
+            return Problem(
                 Reason.MEMORY_LIMIT,
                 "the request needs more memory than there is",
                 given=f"{nbytes} bytes",
                 expected=f"at most {limit} bytes",
                 metadata=metadata,
             )
-        raise Problem(
+        return Problem(
             Reason.OVERLOADED,
             f"the memory is in use by other requests ({used} of {self.total_bytes} bytes)",
             given=f"{nbytes} bytes",
@@ -104,4 +116,9 @@ class Budget:
 
     def _give_back(self, reservation: Reservation) -> None:
         with self._lock:
-            self._used[reservation.purpose] -= reservation.nbytes
+            if not reservation.is_open:
+                return
+            reservation.is_open = False
+            for purpose, amount in reservation.amounts:
+                self._used[purpose] -= amount
+                self._total_used -= amount

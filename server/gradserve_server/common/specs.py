@@ -7,6 +7,7 @@ stranger's definition is the worker's risk and not the front's.
 from __future__ import annotations
 
 import enum
+import hashlib
 import math
 from typing import Literal
 
@@ -103,6 +104,10 @@ class ProgramSpec(msgspec.Struct, frozen=True, array_like=True):
     options: Options = Options()
     outputs: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
+
+    def key(self) -> bytes:
+        """Stands for the spec, which holds a whole network and so is too large to keep."""
+        return hashlib.sha256(msgspec.msgpack.encode(self)).digest()
 
 
 class ResultSpec(msgspec.Struct, frozen=True, array_like=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import hashlib
 import importlib.metadata
 import threading
 import time
@@ -13,7 +12,6 @@ from typing import Any, final
 
 import jax
 import jax.numpy as jnp
-import msgspec
 import numpy as np
 import safetensors.numpy
 
@@ -84,7 +82,7 @@ class Executor:
     def prepare(self, spec: ProgramSpec) -> Program:
         """Loads, checks, traces and compiles what `spec` asks for, and keeps it."""
         start = time.perf_counter()
-        key = hashlib.sha256(msgspec.msgpack.encode(spec)).digest()
+        key = spec.key()
         held = self._held(key)
         if held is not None:
             return held.program

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,57 +13,95 @@ from gradserve.v1 import gradient_service_pb2 as service
 from gradserve.v1 import tensor_pb2
 from gradserve_server.common.specs import ArraySpec, Program, SymbolicSpec
 from gradserve_server.front.convert import Task
-from gradserve_server.front.encoding import Answer
+from gradserve_server.front.encoding import Form, Numbers, Slot, Times, entry, nested, number, tensor_headers
 from gradserve_server.front.tensors import NUMBERS, Array, write_safetensors
 
 Gradients = service.ComputeGradientsResponse
+Forward = service.ForwardResponse
+Summary = service.GradientSummary
+
+_MOST_FORMS = 1024
 
 
-def gradients_answer(program: Program, results: Iterable[Array], task: Task) -> Answer[Gradients]:
-    """The answer that the results of a run make."""
-    head = Gradients()
-    groups: dict[str, dict[str, Array]] = collections.defaultdict(dict)
-    for result, array in zip(program.results, results, strict=True):
-        groups[result.group][result.array.name] = array
-    _numbers(head, program.numbers, groups["numbers"]["numbers"])
-    maps = {
-        Gradients.INPUT_GRADIENTS_FIELD_NUMBER: groups["input_gradient"],
-        Gradients.OUTPUTS_FIELD_NUMBER: groups["output"],
-        Gradients.UPDATED_STATISTICS_FIELD_NUMBER: groups["updated_statistic"],
-    }
+def gradients_answer(program: Program, results: Sequence[Array], task: Task, times: Times) -> bytes:
+    """The serialized answer that the results of a run make."""
+    content = _gradients_form(program, task.as_safetensors).encode(results, times)
     if task.as_safetensors:
-        head.safetensors = write_safetensors(groups["gradient"])
-        return Answer(head, maps, {})
-    return Answer(head, maps, {Gradients.TENSORS_FIELD_NUMBER: groups["gradient"]})
+        found = {
+            one.array.name: array
+            for one, array in zip(program.results, results, strict=True)
+            if one.group == "gradient"
+        }
+        content += Gradients(safetensors=write_safetensors(found)).SerializeToString()
+    return content
 
 
-def _numbers(response: service.ComputeGradientsResponse, names: tuple[str, ...], values: Array) -> None:
-    summary = response.summary
-    for name, value in zip(names, values.tolist(), strict=True):
-        match name:
-            case "loss":
-                response.loss = value
-            case "weight_sum":
-                response.weight_sum = value
-            case "global_norm":
-                summary.global_norm = value
-            case "finite":
-                summary.finite = bool(value)
-            case _:
-                kind, _, path = name.partition(":")
-                (summary.norms if kind == "norm" else response.terms)[path] = value
+def forward_answer(program: Program, results: Sequence[Array], _task: Task, times: Times) -> bytes:
+    """The serialized answer that the results of a run make."""
+    return _forward_form(program).encode(results, times)
 
 
-def forward_answer(program: Program, results: Iterable[Array], _task: Task) -> Answer[service.ForwardResponse]:
-    """The answer that the results of a run make."""
-    head = service.ForwardResponse()
-    outputs: dict[str, Array] = {}
-    for result, array in zip(program.results, results, strict=True):
-        if result.group == "output":
-            outputs[result.array.name] = array
-        elif result.group == "numbers":
-            head.loss = float(array[program.numbers.index("loss")])
-    return Answer(head, {service.ForwardResponse.OUTPUTS_FIELD_NUMBER: outputs}, {})
+def _kept(make: Callable[..., Form]) -> Callable[..., Form]:
+    """`make`, its forms kept by the key of their program."""
+    forms: collections.OrderedDict[tuple[Any, ...], Form] = collections.OrderedDict()
+    lock = threading.Lock()
+
+    def find(program: Program, *how: Any) -> Form:
+        key = (program.key, *how)
+        form = forms.get(key)
+        if form is None:
+            form = make(program, *how)
+            with lock:
+                forms[key] = form
+                if len(forms) > _MOST_FORMS:
+                    forms.popitem(last=False)
+        return form
+
+    return find
+
+
+@_kept
+def _gradients_form(program: Program, as_safetensors: bool) -> Form:
+    slots = {name: Slot(index) for index, name in enumerate(program.numbers)}
+    finite = Slot(slots["finite"].index, boolean=True)
+    summary = [
+        *number(Summary.GLOBAL_NORM_FIELD_NUMBER, slots["global_norm"]),
+        *number(Summary.FINITE_FIELD_NUMBER, finite),
+    ]
+    parts = number(Gradients.LOSS_FIELD_NUMBER, slots["loss"])
+    if "weight_sum" in slots:
+        parts += number(Gradients.WEIGHT_SUM_FIELD_NUMBER, slots["weight_sum"])
+    for name, slot in slots.items():
+        kind, _, path = name.partition(":")
+        if kind == "norm":
+            summary += entry(Summary.NORMS_FIELD_NUMBER, path, slot)
+        elif kind == "term":
+            parts += entry(Gradients.TERMS_FIELD_NUMBER, path, slot)
+    maps = {
+        "input_gradient": Gradients.INPUT_GRADIENTS_FIELD_NUMBER,
+        "output": Gradients.OUTPUTS_FIELD_NUMBER,
+        "updated_statistic": Gradients.UPDATED_STATISTICS_FIELD_NUMBER,
+    }
+    return Form(
+        (_numbers_of(program), Numbers(parts + nested(Gradients.SUMMARY_FIELD_NUMBER, summary))),
+        tensor_headers(program, maps, {} if as_safetensors else {"gradient": Gradients.TENSORS_FIELD_NUMBER}),
+        Gradients.TIMING_FIELD_NUMBER,
+    )
+
+
+@_kept
+def _forward_form(program: Program) -> Form:
+    numbers = None
+    if "loss" in program.numbers:
+        loss = Slot(program.numbers.index("loss"))
+        numbers = _numbers_of(program), Numbers(number(Forward.LOSS_FIELD_NUMBER, loss))
+    tensors = tensor_headers(program, {"output": Forward.OUTPUTS_FIELD_NUMBER}, {})
+    return Form(numbers, tensors, Forward.TIMING_FIELD_NUMBER)
+
+
+def _numbers_of(program: Program) -> int:
+    """Index of the result that holds the numbers."""
+    return next(index for index, one in enumerate(program.results) if one.group == "numbers")
 
 
 def tensor_spec(spec: ArraySpec | SymbolicSpec) -> tensor_pb2.TensorSpec:

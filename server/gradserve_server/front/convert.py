@@ -28,7 +28,7 @@ from gradserve_server.front.tensors import (
     read_safetensors,
     read_tensor,
 )
-from gradserve_server.worker.interface import Seeds
+from gradserve_server.worker.interface import Content, Seeds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,17 +37,24 @@ class Task:
 
     Attributes:
         spec: what its program depends on.
-        arrays: weights, then batch, in the order of the program's arguments.
+        arrays: weights, then batch, in the order of the program's arguments; of a request like an earlier one, their
+            bytes.
         seeds: of what is random.
         examples: how many the batch holds; 0 where all of it is shared.
         as_safetensors: whether gradients are answered as one file.
+        key: of the spec.
     """
 
     spec: ProgramSpec
-    arrays: tuple[Array, ...]
+    arrays: tuple[Content, ...]
     seeds: Seeds
     examples: int
     as_safetensors: bool = False
+    key: bytes = b""
+
+    def __post_init__(self) -> None:
+        if not self.key:
+            object.__setattr__(self, "key", self.spec.key())
 
 
 Request = TypeVar("Request", bound=Message)

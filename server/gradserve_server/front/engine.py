@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar, final
 
-from google.protobuf import duration_pb2
-
 from gradserve.v1 import gradient_service_pb2 as service
 from gradserve.v1 import tensor_pb2
 from gradserve_server.common.budget import Budget, Purpose
@@ -20,7 +18,7 @@ from gradserve_server.common.specs import DescribeSpec
 from gradserve_server.common.unknown_fields import refuse_unknown
 from gradserve_server.front import convert
 from gradserve_server.front.answers import tensor_spec
-from gradserve_server.front.encoding import encode
+from gradserve_server.front.encoding import Times
 from gradserve_server.front.kinds import Kind
 from gradserve_server.front.options import options_of, selection_of
 from gradserve_server.front.programs import Prepared, Programs
@@ -153,61 +151,56 @@ class Engine:
         if task is None:
             request = convert.parse(kind.message, content)
             task = kind.task(request, self._settings.max_definition_bytes)
-        self._metrics.observe(kind.method, "convert", time.perf_counter() - start)
+        converted = time.perf_counter() - start
+        prepared = self._programs.find(task.key)
+        answer = self._run(kind, task, prepared, caller, converted)
         # Only what has come before is worth remembering.
-        is_known = self._programs.find(task.spec) is not None
-        answer = self._run(kind, task, caller)
-        if is_new and is_known:
+        if is_new and prepared is not None:
             self._templates.learn(kind.method, content, task)
         return answer
 
-    def _run(self, kind: Kind, task: convert.Task, caller: Caller) -> bytes:
-        """Finds or makes the program, runs it in memory of the budget, and makes the answer of its results."""
-        method = kind.method
+    def _run(
+        self, kind: Kind, task: convert.Task, prepared: Prepared | None, caller: Caller, convert_seconds: float
+    ) -> bytes:
+        """Makes the program if there is none, runs it in memory of the budget, and makes the answer of its results."""
         compile_seconds = 0.0
         tries = _Tries()
         for _ in range(_TRIES + _TRIES):
             caller.check()
-            prepared = self._programs.find(task.spec)
             if prepared is None:
                 caller.compiling()
                 start = time.perf_counter()
-                prepared = self._again(caller, lambda: self._programs.get(task.spec, self._worker.prepare), tries)
+                prepared = self._again(
+                    caller, lambda: self._programs.get(task.key, task.spec, self._worker.prepare), tries
+                )
                 compile_seconds += time.perf_counter() - start
-                self._metrics.observe(method, "compile", compile_seconds)
                 caller.check()
             program = prepared.program
             self._check_fits(prepared, caller.request_bytes)
             with (
-                self.budget.reserve(prepared.block_bytes, Purpose.BLOCKS),
-                self.budget.reserve(program.peak_bytes, Purpose.EXECUTION),
+                self.budget.reserve((Purpose.BLOCKS, prepared.block_bytes), (Purpose.EXECUTION, program.peak_bytes)),
                 self._worker.allocate(program) as block,
             ):
-                for room, array in zip(block.arguments, task.arrays, strict=True):
-                    room[...] = array
+                block.fill(task.arrays)
                 start = time.perf_counter()
                 try:
                     run = self._worker.run(program, block, task.seeds)
-                except ProgramMissing:
-                    self._programs.forget(task.spec, prepared)
-                    continue
-                except WorkerDied:
-                    self._programs.forget(task.spec, prepared)
-                    tries.died()
+                except (ProgramMissing, WorkerDied) as error:
+                    self._programs.forget(task.key, prepared)
+                    prepared = None
+                    if isinstance(error, WorkerDied):
+                        tries.died()
                     continue
                 done = time.perf_counter()
-                queue = max(0.0, done - start - run.execute_seconds)
-                answer = kind.answer(program, run.results, task)
-                timing: service.Timing = answer.head.timing
-                _set(timing.queue, queue)
-                _set(timing.compile, compile_seconds)
-                _set(timing.execute, run.execute_seconds)
-                timing.batched_requests = 1
-                timing.padded_examples = task.examples
-                content = encode(answer)
-            self._metrics.observe(method, "queue", queue)
-            self._metrics.observe(method, "execute", run.execute_seconds)
-            self._metrics.observe(method, "answer", time.perf_counter() - done)
+                execute = run.execute_seconds
+                queue = max(0.0, done - start - execute)
+                content = kind.answer(
+                    program, run.results, task, Times(queue, compile_seconds, execute, 1, task.examples)
+                )
+            phases = [("convert", convert_seconds), ("queue", queue), ("execute", execute)]
+            if compile_seconds:
+                phases.append(("compile", compile_seconds))
+            self._metrics.observe(kind.method, *phases, ("answer", time.perf_counter() - done))
             return content
         raise Problem(
             Reason.OVERLOADED,
@@ -246,11 +239,6 @@ class Engine:
                 return call()
             except WorkerDied:
                 tries.died()
-
-
-def _set(duration: duration_pb2.Duration, seconds: float) -> None:
-    nanoseconds = int(seconds * 1e9)
-    duration.seconds, duration.nanos = divmod(nanoseconds, 1_000_000_000)
 
 
 def _elements(shape: tuple[int, ...]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from gradserve.v1 import gradient_service_pb2 as service
 from gradserve_server.common.specs import Program
 from gradserve_server.front import answers, convert
-from gradserve_server.front.encoding import Answer
+from gradserve_server.front.encoding import Times
 from gradserve_server.front.tensors import Array
 
 
@@ -23,13 +23,13 @@ class Kind:
         method: its name.
         message: class of its request.
         task: how its request is read, given the largest size of a definition.
-        answer: how its answer is made.
+        answer: how the serialized answer is made of the results of a run.
     """
 
     method: str
     message: type[Message]
     task: Callable[[Any, int], convert.Task]
-    answer: Callable[[Program, Iterable[Array], convert.Task], Answer[Any]]
+    answer: Callable[[Program, Sequence[Array], convert.Task, Times], bytes]
 
 
 KINDS = (

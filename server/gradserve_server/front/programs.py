@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import hashlib
 import threading
 from collections.abc import Callable
 from typing import final
-
-import msgspec
 
 from gradserve_server.common.specs import Program, ProgramSpec
 
@@ -58,18 +55,16 @@ class Programs:
     def __len__(self) -> int:
         return len(self._held)
 
-    def find(self, spec: ProgramSpec) -> Prepared | None:
-        """The program of `spec`, if it has been prepared."""
-        key = _key(spec)
+    def find(self, key: bytes) -> Prepared | None:
+        """The program of the spec with this key, if it has been prepared."""
         with self._lock:
             prepared = self._held.get(key)
             if prepared is not None:
                 self._held.move_to_end(key)
             return prepared
 
-    def get(self, spec: ProgramSpec, prepare: Callable[[ProgramSpec], Program]) -> Prepared:
-        """The program of `spec`; prepared by this call, or by the one that is already at it."""
-        key = _key(spec)
+    def get(self, key: bytes, spec: ProgramSpec, prepare: Callable[[ProgramSpec], Program]) -> Prepared:
+        """The program of `spec`, which has this key; prepared by this call, or by the one that is already at it."""
         with self._lock:
             held = self._held.get(key)
             if held is not None:
@@ -87,9 +82,8 @@ class Programs:
         assert preparation.prepared is not None
         return preparation.prepared
 
-    def forget(self, spec: ProgramSpec, prepared: Prepared) -> None:
+    def forget(self, key: bytes, prepared: Prepared) -> None:
         """Drops `prepared`, which the worker does not hold any more; not what another call has prepared since."""
-        key = _key(spec)
         with self._lock:
             if self._held.get(key) is prepared:
                 del self._held[key]
@@ -108,8 +102,3 @@ class Programs:
                 while len(self._held) > self._most:
                     self._held.popitem(last=False)
         preparation.done.set()
-
-
-def _key(spec: ProgramSpec) -> bytes:
-    """Stands for `spec`, which holds a whole network and so is too large to keep."""
-    return hashlib.sha256(msgspec.msgpack.encode(spec)).digest()

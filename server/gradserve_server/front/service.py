@@ -93,7 +93,7 @@ def _unary(
         start = time.perf_counter()
         code = "OK"
         try:
-            with engine.budget.reserve(len(content), Purpose.REQUESTS):
+            with engine.budget.reserve((Purpose.REQUESTS, len(content))):
                 return function(content, _Caller(context, len(content)))
         except Problem as problem:
             code = problem.reason.code.value
@@ -107,7 +107,7 @@ def _unary(
         finally:
             seconds = time.perf_counter() - start
             metrics.count(name, code)
-            metrics.observe(name, "total", seconds)
+            metrics.observe(name, ("total", seconds))
             if _LOGGER.isEnabledFor(logging.DEBUG):
                 _LOGGER.debug("call answered", extra={"method": name, "code": code, "seconds": seconds})
 

@@ -93,19 +93,19 @@ class Answers:
         layout = self._layouts.get(request.key)
         if layout is None:
             return Kind.MISSING, b""
-        arguments = [place.view(self._memory, request.block) for place in layout.arguments]
+        views = layout.views(self._memory, request.block)
         try:
-            results, seconds = self._executor.run(request.key, arguments, request.weights_seed, request.random_seed)
+            results, seconds = self._executor.run(
+                request.key, views.arguments, request.weights_seed, request.random_seed
+            )
         except KeyError as error:
             if error.args != (request.key,):
                 raise
             return Kind.MISSING, b""
-        for place, result in zip(layout.results, results, strict=True):
-            if result.shape != place.shape or result.dtype != place.dtype:
-                raise TypeError(
-                    f"a result is {result.dtype}{result.shape}, the program says {place.dtype}{place.shape}"
-                )
-            np.copyto(place.view(self._memory, request.block), result)
+        for room, result in zip(views.results, results, strict=True):
+            if result.shape != room.shape or result.dtype != room.dtype:
+                raise TypeError(f"a result is {result.dtype}{result.shape}, the program says {room.dtype}{room.shape}")
+            np.copyto(room, result)
         return Kind.DONE, encode(RunReply(seconds))
 
 

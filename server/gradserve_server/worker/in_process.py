@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 from typing import final
-
-import numpy as np
 
 from gradserve_server.common.memory import aligned
 from gradserve_server.common.specs import (
@@ -17,16 +16,59 @@ from gradserve_server.common.specs import (
     ProgramSpec,
 )
 from gradserve_server.worker.interface import Block, ProgramMissing, Run, Seeds, Worker
-from gradserve_server.worker.memory import Layouts
+from gradserve_server.worker.memory import Layout, Layouts, Views
+
+# Freed memory that is kept for runs to come.
+_KEPT_BYTES = 64 << 20
 
 
 @final
 class _OwnBlock(Block):
-    def __init__(self, arguments: tuple[np.ndarray, ...]) -> None:
-        self.arguments = arguments
+    def __init__(self, layout: Layout, pool: _Blocks) -> None:
+        views = Views.of(layout, aligned(layout.argument_bytes), 0)
+        self.arguments, self.flat = views.arguments, views.flat
+        self.layout = layout
+        self.in_use = True
+        self._pool = pool
 
     def close(self) -> None:
-        self.arguments = ()
+        self._pool.give_back(self)
+
+
+@final
+class _Blocks:
+    """Blocks that were freed, up to a number of bytes. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        # By the identity of their layout, which they hold on to.
+        self._free: dict[int, list[_OwnBlock]] = {}
+        self._kept_bytes = 0
+
+    def take(self, layout: Layout) -> _OwnBlock:
+        """A block of this layout."""
+        with self._lock:
+            free = self._free.get(id(layout))
+            if free:
+                self._kept_bytes -= layout.argument_bytes
+                block = free.pop()
+                block.in_use = True
+                return block
+        return _OwnBlock(layout, self)
+
+    def give_back(self, block: _OwnBlock) -> None:
+        """Keeps the block, or lets it go; a second time does nothing."""
+        nbytes = block.layout.argument_bytes
+        with self._lock:
+            if not block.in_use:
+                return
+            block.in_use = False
+            if self._kept_bytes + nbytes > _KEPT_BYTES:
+                self._free.clear()
+                self._kept_bytes = 0
+            if nbytes <= _KEPT_BYTES:
+                self._kept_bytes += nbytes
+                self._free.setdefault(id(block.layout), []).append(block)
 
 
 @final
@@ -39,6 +81,7 @@ class InProcessWorker(Worker):
 
         self._executor = Executor(limits)
         self._layouts = Layouts(4 * limits.programs)
+        self._blocks = _Blocks()
         self._closed = False
 
     def platform(self) -> Platform:
@@ -48,9 +91,7 @@ class InProcessWorker(Worker):
         return self._executor.prepare(spec)
 
     def allocate(self, program: Program) -> Block:
-        layout = self._layouts.of(program)
-        memory = aligned(layout.argument_bytes)
-        return _OwnBlock(tuple(place.view(memory, 0) for place in layout.arguments))
+        return self._blocks.take(self._layouts.of(program))
 
     def run(self, program: Program, block: Block, seeds: Seeds) -> Run:
         try:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import Self
+from collections.abc import Sequence
+from typing import Self, TypeAlias
 
 import numpy as np
 
@@ -20,6 +21,12 @@ from gradserve_server.common.specs import (
     Program,
     ProgramSpec,
 )
+
+# An array, or the bytes of one, row-major.
+Content: TypeAlias = np.ndarray | memoryview
+
+# Copying more than this lets other threads run meanwhile.
+_LARGE_BYTES = 1 << 16
 
 
 class ProgramMissing(Exception):
@@ -56,9 +63,21 @@ class Block(abc.ABC):
 
     Attributes:
         arguments: writable arrays in the order of `Program.arguments`; the caller fills them before the run.
+        flat: the bytes of each of them.
     """
 
     arguments: tuple[np.ndarray, ...]
+    flat: tuple[memoryview, ...]
+
+    def fill(self, contents: Sequence[Content]) -> None:
+        """Copies the arguments, in their order, to where the run takes them from."""
+        for room, array, content in zip(self.flat, self.arguments, contents, strict=True):
+            if isinstance(content, np.ndarray):
+                array[...] = content
+            elif content.nbytes <= _LARGE_BYTES:
+                room[:] = content
+            else:
+                np.copyto(np.frombuffer(room, np.uint8), np.frombuffer(content, np.uint8))
 
     @abc.abstractmethod
     def close(self) -> None:

@@ -25,6 +25,9 @@ _RETRY_SECONDS = 1.0
 # the kernel about a millisecond, and the lock is held for no longer.
 _PIECE = 16 << 20
 
+# Blocks of one program come to lie at the same few places again and again.
+_MOST_VIEWS = 32
+
 
 @dataclasses.dataclass(frozen=True)
 class Place:
@@ -37,6 +40,31 @@ class Place:
     def view(self, memory: mmap.mmap | np.ndarray, block: int) -> np.ndarray:
         """The array of this place in the block that starts at byte `block` of `memory`."""
         return np.ndarray(self.shape, self.dtype, memory, block + self.offset)
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Views:
+    """The arrays of one block.
+
+    Attributes:
+        arguments: in the order of `Program.arguments`.
+        results: in the order of `Program.results`; empty where the block has no room for them.
+        flat: the bytes of each argument.
+    """
+
+    arguments: tuple[np.ndarray, ...]
+    results: tuple[np.ndarray, ...]
+    flat: tuple[memoryview, ...]
+
+    @staticmethod
+    def of(layout: Layout, memory: mmap.mmap | np.ndarray, block: int) -> Views:
+        """The arrays of the block that starts at byte `block` of `memory`."""
+        arguments = tuple(place.view(memory, block) for place in layout.arguments)
+        end = memory.nbytes if isinstance(memory, np.ndarray) else len(memory)
+        fits = block + layout.total_bytes <= end
+        results = tuple(place.view(memory, block) for place in layout.results) if fits else ()
+        return Views(arguments, results, tuple(one.reshape(-1).view(np.uint8).data for one in arguments))
 
 
 @final
@@ -55,6 +83,16 @@ class Layout:
     results: tuple[Place, ...]
     argument_bytes: int
     total_bytes: int
+    _views: dict[int, Views] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def views(self, memory: mmap.mmap, block: int) -> Views:
+        """The arrays of the block that starts at byte `block` of `memory`, which is the same one at each call."""
+        views = self._views.get(block)
+        if views is None:
+            if len(self._views) >= _MOST_VIEWS:
+                self._views.clear()
+            views = self._views[block] = Views.of(self, memory, block)
+        return views
 
     @staticmethod
     def of(program: Program) -> Layout:

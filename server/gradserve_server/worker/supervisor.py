@@ -70,14 +70,14 @@ class _SharedBlock(Block):
         memory = arena.memory
         self.offset = arena.allocate(layout.total_bytes)
         self._arena: Arena | None = arena
-        self.arguments = tuple(place.view(memory, self.offset) for place in layout.arguments)
-        # Made now: after the run the arena may be closed already.
-        self.results = tuple(place.view(memory, self.offset) for place in layout.results)
+        # All of them now: after the run the arena may be closed already.
+        views = layout.views(memory, self.offset)
+        self.arguments, self.results, self.flat = views.arguments, views.results, views.flat
 
     def close(self) -> None:
         arena, self._arena = self._arena, None
         if arena is not None:
-            self.arguments = self.results = ()
+            self.arguments = self.results = self.flat = ()
             arena.free(self.offset)
 
 

@@ -27,6 +27,7 @@ from gradserve_server.worker.interface import Block, ProgramMissing, Run, Seeds,
 class OwnBlock(Block):
     def __init__(self, arguments: tuple[np.ndarray, ...]) -> None:
         self.arguments = arguments
+        self.flat = tuple(one.reshape(-1).view(np.uint8).data for one in arguments)
 
     def close(self) -> None:
         self.arguments = ()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.common.specs import ArraySpec, NetworkSource, Program, ProgramSpec, ResultSpec
-from gradserve_server.front.programs import Programs
+from gradserve_server.front.programs import Prepared, Programs
 
 
 def spec(name: str = "x") -> ProgramSpec:
@@ -20,6 +21,10 @@ def spec(name: str = "x") -> ProgramSpec:
 def prepare(asked: ProgramSpec) -> Program:
     results = (ResultSpec("output", ArraySpec("y", "float64", (4,))),)
     return Program(asked.batch[0].name.encode(), asked.batch, results, (), 1, 0.0)
+
+
+def get(programs: Programs, asked: ProgramSpec, how: Callable[[ProgramSpec], Program]) -> Prepared:
+    return programs.get(asked.key(), asked, how)
 
 
 class Gate:
@@ -43,60 +48,60 @@ class Gate:
 def test_all_who_ask_at_once_get_one_program() -> None:
     programs, gate = Programs(8), Gate()
     with ThreadPoolExecutor(8) as pool:
-        first = pool.submit(programs.get, spec(), gate.prepare)
+        first = pool.submit(get, programs, spec(), gate.prepare)
         assert gate.begun.wait(10)
-        others = [pool.submit(programs.get, spec(), gate.prepare) for _ in range(7)]
+        others = [pool.submit(get, programs, spec(), gate.prepare) for _ in range(7)]
         # A program under way does not keep others from being prepared.
-        assert programs.get(spec("z"), prepare).program.key == b"z"
+        assert get(programs, spec("z"), prepare).program.key == b"z"
         gate.open.set()
         found = [one.result(10) for one in (first, *others)]
     assert gate.calls == 1
     assert all(one is found[0] for one in found)
-    assert programs.find(spec()) is found[0]
+    assert programs.find(spec().key()) is found[0]
 
 
 def test_a_failure_is_told_to_all_who_wait_and_not_kept() -> None:
     programs, gate = Programs(8), Gate(Problem(Reason.INVALID_NODE, "bad"))
     with ThreadPoolExecutor(4) as pool:
-        first = pool.submit(programs.get, spec(), gate.prepare)
+        first = pool.submit(get, programs, spec(), gate.prepare)
         assert gate.begun.wait(10)
-        others = [pool.submit(programs.get, spec(), gate.prepare) for _ in range(3)]
+        others = [pool.submit(get, programs, spec(), gate.prepare) for _ in range(3)]
         gate.open.set()
         for one in (first, *others):
             with pytest.raises(Problem, match="bad"):
                 one.result(10)
-    assert programs.find(spec()) is None
-    assert programs.get(spec(), prepare).program.key == b"x"
+    assert programs.find(spec().key()) is None
+    assert get(programs, spec(), prepare).program.key == b"x"
 
 
 def test_the_program_used_longest_ago_goes_first() -> None:
     programs = Programs(2)
-    programs.get(spec("a"), prepare)
-    programs.get(spec("b"), prepare)
-    assert programs.find(spec("a"))
-    programs.get(spec("c"), prepare)
-    assert [bool(programs.find(spec(name))) for name in "abc"] == [True, False, True]
+    get(programs, spec("a"), prepare)
+    get(programs, spec("b"), prepare)
+    assert programs.find(spec("a").key())
+    get(programs, spec("c"), prepare)
+    assert [bool(programs.find(spec(name).key())) for name in "abc"] == [True, False, True]
     assert len(programs) == 2
 
 
 def test_only_the_program_that_is_missing_is_forgotten() -> None:
     programs = Programs(2)
-    stale = programs.get(spec(), prepare)
-    programs.forget(spec(), stale)
-    fresh = programs.get(spec(), prepare)
-    programs.forget(spec(), stale)  # a slower call that had the old one as well
-    assert programs.find(spec()) is fresh
+    stale = get(programs, spec(), prepare)
+    programs.forget(spec().key(), stale)
+    fresh = get(programs, spec(), prepare)
+    programs.forget(spec().key(), stale)  # a slower call that had the old one as well
+    assert programs.find(spec().key()) is fresh
 
 
 def test_sizes_are_those_of_the_arrays() -> None:
-    prepared = Programs(1).get(spec(), prepare)
+    prepared = get(Programs(1), spec(), prepare)
     assert (prepared.block_bytes, prepared.result_bytes) == (2 * 3 * 4 + 4 * 8, 4 * 8)
 
 
 def test_specs_that_differ_have_programs_of_their_own() -> None:
     programs = Programs(8)
-    programs.get(spec(), prepare)
+    get(programs, spec(), prepare)
     other = ProgramSpec(
         kind="gradients", network=NetworkSource("graph", b"n"), loss=b"", batch=spec().batch, weights=None
     )
-    assert programs.find(other) is None
+    assert programs.find(other.key()) is None

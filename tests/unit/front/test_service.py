@@ -221,7 +221,7 @@ def test_a_request_that_never_fits_is_refused_for_good() -> None:
 
 def test_a_request_that_would_fit_later_is_told_when() -> None:
     with front(ScalingWorker(peak_bytes=60 << 20), memory_budget=64 << 20) as one:
-        with one.engine.budget.reserve(10 << 20, Purpose.BLOCKS), pytest.raises(grpc.RpcError) as caught:
+        with one.engine.budget.reserve((Purpose.BLOCKS, 10 << 20)), pytest.raises(grpc.RpcError) as caught:
             one.compute(gradients_request())
         status = rpc_status.from_call(caught.value)
         delay = error_details_pb2.RetryInfo()

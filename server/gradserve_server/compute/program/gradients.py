@@ -37,9 +37,11 @@ def gradients(computation: Computation, arguments: Arguments) -> Results:
     assert found.loss is not None
     norms = {name: norm(of_parameters[name]) for name in computation.selected}
     global_norm = norm(jnp.stack(list(norms.values()))) if norms else jnp.zeros((), jnp.float64)
-    finite = jnp.isfinite(loss)
-    for gradient in (*of_parameters.values(), *of_inputs.values()):
-        finite &= jnp.all(jnp.isfinite(gradient))
+    finite = all_finite(jnp.stack([loss.astype(jnp.float64), global_norm]))
+    # A norm in float64 of narrower numbers is finite if and only if all of them are.
+    wide = [one for one in of_parameters.values() if one.dtype == jnp.float64]
+    for gradient in (*wide, *of_inputs.values()):
+        finite &= all_finite(gradient)
     if spec.selection.clip_global_norm:
         of_parameters = clip(of_parameters, global_norm, spec.selection.clip_global_norm)
     numbers = loss_numbers(found.loss) | {"global_norm": global_norm, "finite": finite}
@@ -54,6 +56,11 @@ def gradients(computation: Computation, arguments: Arguments) -> Results:
         name: value.astype(computation.dtype) for name, value in found.updated_statistics.items()
     }
     return Results(arrays, numbers, found)
+
+
+def all_finite(values: jax.Array) -> jax.Array:
+    """Whether all elements are finite: a boolean scalar."""
+    return jnp.all(jnp.isfinite(values))
 
 
 def clip(values: Arrays, global_norm: jax.Array, most: float) -> Arrays:
