@@ -31,7 +31,7 @@ from gradserve.traces import TraceResult, read_trace
 from gradserve.v1 import gradient_service_pb2 as service_pb2
 from gradserve.v1 import network_pb2
 from gradserve.weights import Seeded, Weights
-from gradserve.wire import Piece, field, join, nested, size, tensor_map, varint
+from gradserve.wire import Piece, field, join, nested, tensor_map
 
 Answer = TypeVar("Answer")
 
@@ -262,8 +262,8 @@ def _weights(weights: Weights | None) -> tuple[list[Piece], list[bytes], bool]:
 def _network(network: Network) -> list[Piece]:
     """The network as a field, without a copy; it is field 1 of every request."""
     content = _checked_network(network).to_bytes()
-    number = network_pb2.NetworkDefinition.SERIALIZED_GRAPH_FIELD_NUMBER
-    return nested(_Gradients.NETWORK_FIELD_NUMBER, [field(number, len(content)), content])
+    inner = field(network_pb2.NetworkDefinition.SERIALIZED_GRAPH_FIELD_NUMBER, len(content))
+    return [field(_Gradients.NETWORK_FIELD_NUMBER, len(inner) + len(content)) + inner, content]
 
 
 def _definition(network: Network) -> network_pb2.NetworkDefinition:
@@ -332,18 +332,31 @@ _How = tuple[Mode | None, Precision | None, Checkpointing | None]
 
 def _options(number: int, how: _How, seed: int) -> bytes:
     """The options as a field of a request."""
-    content = message_bytes(_compute_options(how, seed))
-    return varint(number << 3 | 2) + varint(size([content])) + content
+    return _options_field(number, _choices(how), whole(seed, "seed", _INTEGERS))
+
+
+@lru_cache(maxsize=256)
+def _options_field(number: int, choices: _Choices, seed: int) -> bytes:
+    mode, precision, checkpointing = choices
+    content = message_bytes(_Options(mode=mode, precision=precision, checkpointing=checkpointing, seed=seed))
+    return field(number, len(content)) + content
+
+
+_Choices = tuple[_Options.Mode, _Options.Precision, _Options.Checkpointing]
+
+
+def _choices(how: _How) -> _Choices:
+    mode, precision, checkpointing = how
+    return (
+        _choice(_MODES, mode, "mode"),
+        _choice(_PRECISIONS, precision, "precision"),
+        _choice(_CHECKPOINTINGS, checkpointing, "checkpointing"),
+    )
 
 
 def _compute_options(how: _How, seed: int) -> service_pb2.ComputeOptions:
-    mode, precision, checkpointing = how
-    return _Options(
-        mode=_choice(_MODES, mode, "mode"),
-        precision=_choice(_PRECISIONS, precision, "precision"),
-        checkpointing=_choice(_CHECKPOINTINGS, checkpointing, "checkpointing"),
-        seed=whole(seed, "seed", _INTEGERS),
-    )
+    mode, precision, checkpointing = _choices(how)
+    return _Options(mode=mode, precision=precision, checkpointing=checkpointing, seed=whole(seed, "seed", _INTEGERS))
 
 
 _Number = TypeVar("_Number")

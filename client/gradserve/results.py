@@ -274,7 +274,7 @@ def parse(kind: type[_Message], content: bytes) -> _Message:
 
 def _arrays(tensors: Mapping[str, tensor_pb2.Tensor]) -> dict[str, Array]:
     # Maps of protobuf have no order of their own.
-    return {name: from_tensor(tensors[name]) for name in sorted(tensors)}
+    return {name: from_tensor(tensors[name]) for name in sorted(tensors)} if tensors else {}
 
 
 def read_timing(message: service_pb2.Timing) -> Timing:

@@ -8,9 +8,12 @@ against the runtime.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
+
+import numpy as np
 
 from gradserve.errors import LimitExceeded
 from gradserve.tensors import Array, to_data_type
@@ -26,6 +29,7 @@ _LENGTH_DELIMITED = 2
 _DATA = (tensor_pb2.Tensor.DATA_FIELD_NUMBER << 3) | _LENGTH_DELIMITED
 
 
+@lru_cache(maxsize=4096)
 def varint(number: int) -> bytes:
     """An unsigned number in base 128, least significant digit first."""
     digits = bytearray()
@@ -36,16 +40,18 @@ def varint(number: int) -> bytes:
     return bytes(digits)
 
 
+@lru_cache(maxsize=4096)
 def field(number: int, length: int) -> bytes:
     """What precedes `length` bytes of a string, bytes or message field."""
     return varint((number << 3) | _LENGTH_DELIMITED) + varint(length)
 
 
 @lru_cache(maxsize=8192)
-def _entry_header(number: int, name: str, data_type: tensor_pb2.DataType, shape: tuple[int, ...], size: int) -> bytes:
+def _entry_header(number: int, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     """What precedes the elements of one entry of a map from name to tensor."""
     key = name.encode()
-    tensor = tensor_pb2.Tensor(data_type=data_type, shape=shape).SerializeToString()
+    size = math.prod(shape) * dtype.itemsize
+    tensor = tensor_pb2.Tensor(data_type=to_data_type(dtype), shape=shape).SerializeToString()
     tensor += bytes([_DATA]) + varint(size)
     entry = field(1, len(key)) + key + field(2, len(tensor) + size) + tensor
     return field(number, len(entry) + size) + entry
@@ -64,22 +70,22 @@ def tensor_map(number: int, arrays: Mapping[str, Array]) -> tuple[list[Piece], l
     pieces: list[Piece] = []
     headers: list[bytes] = []
     for name, array in arrays.items():
-        header = _entry_header(number, name, to_data_type(array.dtype), array.shape, array.nbytes)
+        header = _entry_header(number, name, array.dtype, array.shape)
         headers.append(header)
         pieces.append(header)
         pieces.append(array)
     return pieces, headers
 
 
-def nested(number: int, pieces: Iterable[Piece]) -> list[Piece]:
+def nested(number: int, pieces: list[Piece]) -> list[Piece]:
     """A message field with this number that holds the pieces."""
-    inner = list(pieces)
-    return [field(number, size(inner)), *inner]
+    return [field(number, size(pieces)), *pieces]
 
 
 def size(pieces: Iterable[Piece]) -> int:
     """Bytes of all pieces."""
-    return sum(len(piece) if isinstance(piece, bytes) else piece.nbytes for piece in pieces)
+    # Not a generator: it would take longer than the sizes do.
+    return sum([len(piece) if isinstance(piece, bytes) else piece.nbytes for piece in pieces])
 
 
 def join(pieces: list[Piece]) -> bytes:
