@@ -131,6 +131,10 @@ class Layouts:
         """The layout of the program `key`, if it is kept."""
         return self._known.get(key)
 
+    def clear(self) -> None:
+        """Lets go of all of them, and of the memory that their views hold."""
+        self._known.clear()
+
 
 @final
 class Arena:

@@ -228,6 +228,7 @@ class ProcessWorker(Worker):
                 self._incarnation.abandon()
         self._thread.join()
         self._arena.close()
+        self._layouts.clear()
 
     def _call(self, kind: Kind, request: object, replies: msgspec.msgpack.Decoder[_Reply]) -> _Reply:
         body = encode(request)
