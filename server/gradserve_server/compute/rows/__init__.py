@@ -1,6 +1,8 @@
 """Whether examples of a batch stay apart in a program, and the program of some of them alone."""
 
 from gradserve_server.compute.rows.analysis import find_mixing, find_rows
-from gradserve_server.compute.rows.layout import Mixing, Rows
+from gradserve_server.compute.rows.layout import Form, Mixing, Rows
+from gradserve_server.compute.rows.part import Part, part_of
+from gradserve_server.compute.rows.plan import InseparableError, take
 
-__all__ = ["Mixing", "Rows", "find_mixing", "find_rows"]
+__all__ = ["Form", "InseparableError", "Mixing", "Part", "Rows", "find_mixing", "find_rows", "part_of", "take"]
