@@ -104,6 +104,31 @@ def custom(graph: network_pb2.Graph) -> Mutation:
     return mutate
 
 
+def retarget(formula: str, target: object, dtype: str, **fields: float) -> Mutation:
+    """Another formula, and a target for the logits [2, 2]."""
+
+    def mutate(request: Request) -> None:
+        request.batch["y"].CopyFrom(tensor(target, dtype))
+        request.loss.CopyFrom(loss_pb2.Loss(**{formula: {"target": "y", **fields}}))  # type: ignore[arg-type]
+
+    return mutate
+
+
+def cotangents(dtype: str = "float32", *, stacked: bool = False, reduction: int = 0, **by_output: object) -> Mutation:
+    def mutate(request: Request) -> None:
+        del request.batch["y"]
+        tensors = {name: tensor(array, dtype) for name, array in by_output.items()}
+        formula = loss_pb2.Loss.Cotangents(by_output=tensors, stacked=stacked)
+        request.loss.CopyFrom(loss_pb2.Loss(cotangents=formula, reduction=reduction))  # type: ignore[arg-type]
+
+    return mutate
+
+
+def stack() -> loss_pb2.Loss:
+    formula = loss_pb2.Loss.Cotangents(by_output={"logits": tensor(np.ones((1, 2, 2)), "float32")}, stacked=True)
+    return loss_pb2.Loss(cotangents=formula)
+
+
 def unknown_field(message: object, number: int = 999) -> None:
     """Adds a field that no version of the contract has."""
     message.MergeFromString(encoder.TagBytes(number, 0) + b"\x01")  # type: ignore[attr-defined]
@@ -213,6 +238,27 @@ ROWS: list[Row] = [
     ("target not named", lambda r: setattr(r.loss.softmax_cross_entropy, "target", ""), BAD, "MISSING_FIELD", "target"),
     ("smoothing of two", lambda r: setattr(r.loss.softmax_cross_entropy, "label_smoothing", 2.0), BAD, "INVALID_VALUE", "label_smoothing"),
     ("target that would broadcast", lambda r: (setattr(r.loss.squared_error, "target", "y"), r.batch["y"].CopyFrom(tensor(np.ones((2, 1)), "float32"))), BAD, "SHAPE_MISMATCH", "batch.y"),
+    ("delta below zero", retarget("huber", [[1, 2]] * 2, "float32", delta=-1.0), BAD, "INVALID_VALUE", "loss.huber.delta"),
+    ("delta that is not a number", retarget("huber", [[1, 2]] * 2, "float32", delta=math.nan), BAD, "INVALID_VALUE", "loss.huber.delta"),
+    ("a distance from classes", retarget("huber", [1, 0], "int32"), BAD, "SHAPE_MISMATCH", "batch.y"),
+    ("a distance from integers", retarget("huber", [[1, 0]] * 2, "int32"), BAD, "DTYPE_MISMATCH", "batch.y"),
+    ("divergence from classes", retarget("kullback_leibler", [1, 0], "int32"), BAD, "SHAPE_MISMATCH", "batch.y"),
+    ("divergence that would broadcast", retarget("kullback_leibler", [[0.5], [0.5]], "float32"), BAD, "SHAPE_MISMATCH", "batch.y"),
+    ("tokens without positions", lambda r: setattr(r.loss.next_token, "tokens", "y"), BAD, "SHAPE_MISMATCH", "loss.next_token.prediction"),
+    ("tokens not named", lambda r: r.loss.next_token.SetInParent(), BAD, "MISSING_FIELD", "loss.next_token.tokens"),
+    ("no cotangents", lambda r: r.loss.cotangents.SetInParent(), BAD, "MISSING_FIELD", "loss.cotangents.by_output"),
+    ("cotangent of no output", cotangents(logit=np.ones((2, 2))), BAD, "UNKNOWN_NAME", "loss.cotangents.by_output.logit"),
+    ("cotangent of another shape", cotangents(logits=np.ones(2)), BAD, "SHAPE_MISMATCH", "loss.cotangents.by_output.logits"),
+    ("cotangent of one example for all", cotangents(logits=np.ones((1, 2))), BAD, "SHAPE_MISMATCH", "loss.cotangents.by_output.logits"),
+    ("cotangent of integers", cotangents("int32", logits=np.ones((2, 2))), BAD, "DTYPE_MISMATCH", "loss.cotangents.by_output.logits"),
+    ("cotangent without elements", lambda r: r.loss.cotangents.by_output["logits"].SetInParent(), BAD, "INVALID_TENSOR", "loss.cotangents.by_output.logits"),
+    ("cotangent with an unknown field", lambda r: unknown_field(r.loss.cotangents.by_output["logits"]), "UNIMPLEMENTED", "UNKNOWN_FIELD", "loss.cotangents.by_output.logits"),
+    ("cotangents with a reduction", cotangents(logits=np.ones((2, 2)), reduction=2), BAD, "INVALID_LOSS", "loss.reduction"),
+    ("a stack without vectors", cotangents(stacked=True, logits=np.ones((0, 2, 2))), BAD, "SHAPE_MISMATCH", "loss.cotangents.by_output.logits"),
+    ("a stack that is none", cotangents(stacked=True, logits=np.ones((2, 2))), BAD, "SHAPE_MISMATCH", "loss.cotangents.by_output.logits"),
+    ("a stack to clip", lambda r: (cotangents(stacked=True, logits=np.ones((1, 2, 2)))(r), setattr(r.gradients, "clip_global_norm", 1.0)), "UNIMPLEMENTED", "UNSUPPORTED_OPTION", "gradients.clip_global_norm"),
+    ("a stack in a sum", lambda r: r.loss.sum.terms.add(name="a").loss.CopyFrom(stack()), BAD, "INVALID_LOSS", "terms[0].loss.cotangents.stacked"),
+    ("weight of a term that is not a number", lambda r: setattr(r.loss.sum.terms.add(name="a"), "weight", math.nan), BAD, "INVALID_VALUE", "terms[0].weight"),
     ("sum without terms", lambda r: r.loss.sum.SetInParent(), BAD, "MISSING_FIELD", "terms"),
     ("sum of sums", lambda r: r.loss.sum.terms.add(name="a").loss.sum.terms.add(name="b"), BAD, "INVALID_LOSS", "terms[0]"),
     ("loss with parameters", custom(network_pb2.Graph(inputs=[tensor_pb2.TensorSpec(name="logits")], nodes=[node("d", "logits", dense=network_pb2.Dense(units=1))])), BAD, "INVALID_LOSS", "loss.custom"),

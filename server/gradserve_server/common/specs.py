@@ -86,13 +86,15 @@ class ProgramSpec(msgspec.Struct, frozen=True, array_like=True):
     Attributes:
         kind: what is computed.
         network: the network.
-        loss: a serialized `Loss`; empty where there is none.
+        loss: a serialized `Loss` without the arrays in it; empty where there is none.
         batch: the tensors of the batch, in order of name.
         weights: the weights that come with the request, in order of name; None where the worker draws them from a seed.
         selection: which gradients; of kind ``gradients`` only.
         options: how to compute.
         outputs: outputs to return, in the order of the request.
         shared: tensors of the batch without an axis of examples.
+        vectors: further arrays that come with each request, in order of name: what is data in a loss. Their names are
+            their places in the request, such as ``loss.cotangents.by_output.logits``.
     """
 
     kind: Literal["gradients", "forward"]
@@ -104,10 +106,15 @@ class ProgramSpec(msgspec.Struct, frozen=True, array_like=True):
     options: Options = Options()
     outputs: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
+    vectors: tuple[ArraySpec, ...] = ()
 
     def key(self) -> bytes:
         """Stands for the spec, which holds a whole network and so is too large to keep."""
         return hashlib.sha256(msgspec.msgpack.encode(self)).digest()
+
+
+# Name, below a sum of losses, of the vector that holds the weights of its terms.
+TERM_WEIGHTS = "sum.weights"
 
 
 class ResultSpec(msgspec.Struct, frozen=True, array_like=True):
@@ -126,7 +133,7 @@ class Program(msgspec.Struct, frozen=True, array_like=True):
 
     Attributes:
         key: names it to the worker that compiled it.
-        arguments: arrays that a run takes, in order: weights, then batch.
+        arguments: arrays that a run takes, in order: weights, then batch, then vectors.
         results: arrays that a run gives, in order.
         numbers: names of the entries of the result of group ``numbers``.
         peak_bytes: memory of one run on the device by the compiler's own figures: arguments, results, temporaries.
@@ -149,6 +156,7 @@ class DescribeSpec(msgspec.Struct, frozen=True, array_like=True):
     loss: bytes
     selection: Selection
     options: Options
+    vectors: tuple[ArraySpec, ...] = ()
 
 
 class MemoryPlan(msgspec.Struct, frozen=True, array_like=True):

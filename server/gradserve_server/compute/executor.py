@@ -44,7 +44,7 @@ class Executable:
 
     Attributes:
         program: as the front knows it.
-        call: weights and batch in order, then the seed; gives the results, then the checks if there are any.
+        call: weights, batch and vectors in order, then the seed; gives the results, then the checks if there are any.
         problems: what is wrong where an entry of the checks is true.
         draw: weights from a seed, where the program draws them.
     """
@@ -178,6 +178,7 @@ class Executor:
             selection=spec.selection,
             # Training is the costlier one of both, where it matters at all.
             options=Options(mode=Mode.TRAINING) if spec.options.mode is Mode.UNSPECIFIED else spec.options,
+            vectors=spec.vectors,
         )
         traced, lowered, _ = self._lower(program.build(asked, network, loss))
         return flops.count(traced.jaxpr.jaxpr), _peak(lowered.compile())
@@ -188,12 +189,12 @@ class Executor:
         if loss is None and spec.kind == "gradients":
             raise Problem(Reason.MISSING_FIELD, "gradients need a loss", field="loss")
         computation = program.build(spec, network, loss)
-        self._check_memory((*computation.weights, *spec.batch))
+        self._check_memory((*computation.weights, *spec.batch, *spec.vectors))
         _, lowered, found = self._lower(computation)
         compiled = lowered.compile()
         known = Program(
             key=key,
-            arguments=(*(spec.weights or ()), *spec.batch),
+            arguments=(*(spec.weights or ()), *spec.batch, *spec.vectors),
             results=found.results,
             numbers=found.numbers,
             peak_bytes=_peak(compiled),
@@ -211,21 +212,22 @@ class Executor:
     def _lower(self, computation: program.Computation) -> tuple[Any, Any, _Found]:
         """The computation traced and lowered, and what tracing found out."""
         spec = computation.spec
-        names = [one.name for one in computation.weights]
+        groups = (computation.weights, spec.batch, spec.vectors)
         found: list[_Found] = []
 
         def function(*arrays: jax.Array) -> list[jax.Array]:
-            weights = dict(zip(names, arrays, strict=False))
-            batch = {one.name: value for one, value in zip(spec.batch, arrays[len(names) : -1], strict=True)}
-            results = program.KINDS[spec.kind](computation, computation.arguments(weights, batch, arrays[-1]))
-            groups = results.groups()
-            found[:] = [_Found(_forms(groups), tuple(results.numbers), results.evaluation.problems)]
+            values = iter(arrays)
+            weights, batch, vectors = ({one.name: next(values) for one in group} for group in groups)
+            arguments = computation.arguments(weights, batch, vectors, seed=next(values))
+            results = program.KINDS[spec.kind](computation, arguments)
+            answered = results.groups()
+            found[:] = [_Found(_forms(answered), tuple(results.numbers), results.evaluation.problems)]
             # Last, so that the executor can take them off: they are not part of the answer.
             failed = results.evaluation.failed
             checks = [jnp.stack(failed)] if failed else []
-            return [*(value for group in groups.values() for value in group.values()), *checks]
+            return [*(value for group in answered.values() for value in group.values()), *checks]
 
-        forms = [jax.ShapeDtypeStruct(one.shape, one.dtype) for one in (*computation.weights, *spec.batch)]
+        forms = [jax.ShapeDtypeStruct(one.shape, one.dtype) for group in groups for one in group]
         try:
             traced = jax.jit(function).trace(*forms, jax.ShapeDtypeStruct((), jnp.int64))
             return traced, traced.lower(), found[0]

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from gradserve.v1 import gradient_service_pb2 as service
-from gradserve.v1 import loss_pb2, network_pb2, tensor_pb2
+from gradserve.v1 import network_pb2, tensor_pb2
 from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.common.specs import (
     ArraySpec,
@@ -20,6 +20,7 @@ from gradserve_server.common.specs import (
     describe,
 )
 from gradserve_server.common.unknown_fields import refuse_unknown
+from gradserve_server.front.losses import check_size, read_loss
 from gradserve_server.front.options import not_served_yet, options_of, selection_of
 from gradserve_server.front.tensors import (
     FLOATING,
@@ -37,8 +38,8 @@ class Task:
 
     Attributes:
         spec: what its program depends on.
-        arrays: weights, then batch, in the order of the program's arguments; of a request like an earlier one, their
-            bytes.
+        arrays: weights, then batch, then vectors, in the order of the program's arguments; of a request like an earlier
+            one, their bytes.
         seeds: of what is random.
         examples: how many the batch holds; 0 where all of it is shared.
         as_safetensors: whether gradients are answered as one file.
@@ -104,18 +105,20 @@ def _task(
     options = options_of(request.options)
     batch, examples = _batch(request.batch, shared)
     weights, seed = _weights(request.weights)
+    loss, vectors = read_loss(request.loss, most_bytes) if request.HasField("loss") else (b"", {})
     spec = ProgramSpec(
         kind=kind,
         network=network_source(request.network, most_bytes),
-        loss=loss_bytes(request.loss, most_bytes) if request.HasField("loss") else b"",
-        batch=_forms(batch),
-        weights=None if weights is None else _forms(weights),
+        loss=loss,
+        batch=forms(batch),
+        weights=None if weights is None else forms(weights),
         selection=selection,
         options=options,
         outputs=outputs,
         shared=tuple(sorted(shared)),
+        vectors=forms(vectors),
     )
-    arrays = (*(weights or {}).values(), *batch.values())
+    arrays = (*(weights or {}).values(), *batch.values(), *vectors.values())
     return Task(spec, arrays, Seeds(seed, request.options.seed), examples)
 
 
@@ -141,28 +144,8 @@ def network_source(definition: network_pb2.NetworkDefinition, most_bytes: int) -
                 field=f"network.{source}",
                 expected="graph or serialized_graph",
             )
-    _check_size(content, f"network.{source}", most_bytes)
+    check_size(content, f"network.{source}", most_bytes)
     return NetworkSource("graph", content)
-
-
-def loss_bytes(loss: loss_pb2.Loss, most_bytes: int) -> bytes:
-    """The loss's bytes, unread but for their number."""
-    content = loss.SerializeToString(deterministic=True)
-    _check_size(content, "loss", most_bytes)
-    # An empty message would be no loss at all; the worker says what is missing in this one.
-    return content or loss_pb2.Loss(reduction=loss_pb2.Loss.REDUCTION_MEAN).SerializeToString()
-
-
-def _check_size(content: bytes, field: str, most_bytes: int) -> None:
-    if len(content) > most_bytes:
-        raise Problem(
-            Reason.TOO_LARGE,
-            "the definition is too large",
-            field=field,
-            given=f"{len(content)} bytes",
-            expected=f"at most {most_bytes} bytes",
-            metadata={"needed_bytes": str(len(content)), "limit_bytes": str(most_bytes)},
-        )
 
 
 def _refuse_unknown_here(message: Any, field: str) -> None:
@@ -171,7 +154,8 @@ def _refuse_unknown_here(message: Any, field: str) -> None:
         refuse_unknown(message, field)
 
 
-def _forms(arrays: Mapping[str, Array]) -> tuple[ArraySpec, ...]:
+def forms(arrays: Mapping[str, Array]) -> tuple[ArraySpec, ...]:
+    """Names, types and shapes of the arrays, in their order."""
     return tuple(ArraySpec(name, NAMES[array.dtype], array.shape) for name, array in arrays.items())
 
 

@@ -20,6 +20,7 @@ from gradserve_server.front import convert
 from gradserve_server.front.answers import tensor_spec
 from gradserve_server.front.encoding import Times
 from gradserve_server.front.kinds import Kind
+from gradserve_server.front.losses import read_loss
 from gradserve_server.front.options import options_of, selection_of
 from gradserve_server.front.programs import Prepared, Programs
 from gradserve_server.front.templates import Templates
@@ -89,12 +90,14 @@ class Engine:
         refuse_unknown(request, "")
         most = self._settings.max_definition_bytes
         source = convert.network_source(request.network, most)
+        loss, vectors = read_loss(request.loss, most) if request.HasField("loss") else (b"", {})
         spec = DescribeSpec(
             network=source,
             dimensions=dict(request.dimensions),
-            loss=convert.loss_bytes(request.loss, most) if request.HasField("loss") else b"",
+            loss=loss,
             selection=selection_of(request.gradients),
             options=options_of(request.options),
+            vectors=convert.forms(vectors),
         )
         if spec.dimensions:
             caller.compiling()

@@ -16,6 +16,7 @@ from typing import final
 import numpy as np
 
 from gradserve_server.front.convert import Task
+from gradserve_server.front.tensors import Array
 
 # More than this beside tensors is not kept: to compare it would not be cheap, nor to hold it.
 _MOST_FIXED_BYTES = 1 << 18
@@ -26,9 +27,12 @@ _MOST_OF_ONE_LENGTH = 4
 _LENGTH_DELIMITED = 2
 _SKIPPED = {1: 8, 5: 4}
 
-# Numbers of fields in ComputeGradientsRequest and ForwardRequest (the same in both), Weights, NamedTensors and Tensor.
-_WEIGHTS, _BATCH = 2, 3
+# Numbers of fields in ComputeGradientsRequest and ForwardRequest (the same in both), Weights, NamedTensors and Tensor,
+# Loss, Cotangents, Sum and Term.
+_WEIGHTS, _BATCH, _LOSS = 2, 3, 4
 _TENSORS, _BY_NAME = 1, 1
+_COTANGENTS, _BY_OUTPUT = 10, 1
+_SUM, _TERMS, _TERM_LOSS = 12, 1, 2
 _KEY, _VALUE = 1, 2
 _DATA = 3
 
@@ -45,12 +49,13 @@ class Template:
     Attributes:
         task: what it asked for, without its arrays.
         fixed: all bytes between those of tensors, and where they start.
-        places: start and end of the elements of each array, in the order of ``task.arrays``.
+        places: where in a request the elements of each array lie, in the order of ``task.arrays``; or the array itself,
+            where it is made of what is fixed.
     """
 
     task: Task
     fixed: tuple[tuple[int, bytes], ...]
-    places: tuple[tuple[int, int], ...]
+    places: tuple[slice | Array, ...]
 
     def fits(self, content: bytes) -> bool:
         """Whether `content`, of the same length, differs in elements only."""
@@ -59,7 +64,7 @@ class Template:
     def fill(self, content: bytes) -> Task:
         """The task of `content`, its arrays pieces of it."""
         view, task = memoryview(content), self.task
-        arrays = tuple([view[start:end] for start, end in self.places])
+        arrays = tuple([view[place] if isinstance(place, slice) else place for place in self.places])
         return Task(task.spec, arrays, task.seeds, task.examples, task.as_safetensors, task.key)
 
 
@@ -94,40 +99,50 @@ class Templates:
 def make(content: bytes, task: Task) -> Template | None:
     """A template of `content`, or None where its arrays do not lie in it as they are."""
     try:
-        weights, batch = _places(content)
+        weights, batch, vectors = _bounds(content)
     except (_IrregularError, IndexError):
         return None
-    names = [one.name for one in task.spec.weights or ()], [one.name for one in task.spec.batch]
-    places = []
-    for known, wanted in zip((weights, batch), names, strict=True):
-        if not known.keys() >= set(wanted):
-            return None
-        places += [known[name] for name in wanted]
-    for array, (start, end) in zip(task.arrays, places, strict=True):
+    spec = task.spec
+    wanted = [(weights, one) for one in spec.weights or ()] + [(batch, one) for one in spec.batch]
+    bounds = [known.get(one.name) for known, one in wanted]
+    if None in bounds:
+        return None
+    # Of the vectors, weights of terms are numbers between other fields: another number is another request.
+    bounds += [vectors.get(one.name) for one in spec.vectors]
+    places: list[slice | Array] = []
+    for array, bound in zip(task.arrays, bounds, strict=True):
         assert isinstance(array, np.ndarray)
+        if bound is None:
+            places.append(array)
+            continue
+        start, end = bound
         # Booleans are checked element by element, and so not taken unread.
         if array.dtype == np.bool_ or array.nbytes != end - start or array.tobytes() != content[start:end]:
             return None
+        places.append(slice(start, end))
     fixed = []
-    place = 0
-    for start, end in (*sorted(places), (len(content), len(content))):
-        if start < place:
+    end_before = 0
+    for start, end in (*sorted(bound for bound in bounds if bound), (len(content), len(content))):
+        if start < end_before:
             return None
-        fixed.append((place, content[place:start]))
-        place = end
+        fixed.append((end_before, content[end_before:start]))
+        end_before = end
     if sum(len(part) for _, part in fixed) > _MOST_FIXED_BYTES:
         return None
     return Template(dataclasses.replace(task, arrays=()), tuple(fixed), tuple(places))
 
 
-Places = dict[str, tuple[int, int]]
+Bounds = dict[str, tuple[int, int]]
 
 
-def _places(content: bytes) -> tuple[Places, Places]:
-    """Where the elements of the weights and of the batch lie, by name."""
-    weights: Places = {}
-    batch: Places = {}
+def _bounds(content: bytes) -> tuple[Bounds, Bounds, Bounds]:
+    """Where the elements of the weights, of the batch and of the vectors start and end, by name."""
+    weights: Bounds = {}
+    batch: Bounds = {}
+    vectors: Bounds = {}
     for number, start, end in _fields(content, 0, len(content)):
+        if number == _LOSS:
+            _loss(content, start, end, "loss", vectors)
         if number == _BATCH:
             _entry(content, start, end, batch)
         elif number == _WEIGHTS:
@@ -136,22 +151,37 @@ def _places(content: bytes) -> tuple[Places, Places]:
                     for innermost, entry_start, entry_end in _fields(content, inner_start, inner_end):
                         if innermost == _BY_NAME:
                             _entry(content, entry_start, entry_end, weights)
-    return weights, batch
+    return weights, batch, vectors
 
 
-def _entry(content: bytes, start: int, end: int, places: Places) -> None:
+def _loss(content: bytes, start: int, end: int, field: str, bounds: Bounds) -> None:
+    """The cotangents of the loss at `field`, and of its terms."""
+    for number, inner_start, inner_end in _fields(content, start, end):
+        if number == _COTANGENTS:
+            for inner, entry_start, entry_end in _fields(content, inner_start, inner_end):
+                if inner == _BY_OUTPUT:
+                    _entry(content, entry_start, entry_end, bounds, f"{field}.cotangents.by_output.")
+        elif number == _SUM:
+            terms = [bound for inner, *bound in _fields(content, inner_start, inner_end) if inner == _TERMS]
+            for index, (term_start, term_end) in enumerate(terms):
+                for inner, loss_start, loss_end in _fields(content, term_start, term_end):
+                    if inner == _TERM_LOSS:
+                        _loss(content, loss_start, loss_end, f"{field}.sum.terms[{index}].loss", bounds)
+
+
+def _entry(content: bytes, start: int, end: int, bounds: Bounds, prefix: str = "") -> None:
     fields = list(_fields(content, start, end))
     if [number for number, _, _ in fields] != [_KEY, _VALUE]:
         raise _IrregularError
     (_, name_start, name_end), (_, tensor_start, tensor_end) = fields
-    name = content[name_start:name_end].decode(errors="replace")
+    name = prefix + content[name_start:name_end].decode(errors="replace")
     data = [(first, last) for number, first, last in _fields(content, tensor_start, tensor_end) if number == _DATA]
-    if name in places or len(data) > 1:
+    if name in bounds or len(data) > 1:
         # The later one counts, which is rare enough to leave to the parser.
         raise _IrregularError
     # A tensor without bytes is all fixed, and has a place only if it has no elements.
     if data:
-        places[name] = data[0]
+        bounds[name] = data[0]
 
 
 def _fields(content: bytes, place: int, end: int) -> Iterator[tuple[int, int, int]]:

@@ -26,6 +26,7 @@ class Row:
         target: makes targets for predictions of a shape.
         values: values of a prediction and a target.
         out_of_range: targets that no formula takes; they stand where the weight is 0.
+        follows: whether each position is predicted by the one before it, and the first not at all.
     """
 
     formula: dict[str, Any]
@@ -34,6 +35,7 @@ class Row:
     target: Make
     values: Callable[[Array, Array], Array]
     out_of_range: float = math.nan
+    follows: bool = False
 
     @property
     def name(self) -> str:
@@ -42,6 +44,18 @@ class Row:
     def message(self, reduction: str, example_weights: str = "") -> loss_pb2.Loss:
         number = loss_pb2.Loss.Reduction.Value(f"REDUCTION_{reduction.upper()}")
         return loss_pb2.Loss(reduction=number, example_weights=example_weights, **self.formula)
+
+    def weights_of_values(self, weights: Array | None) -> Array | None:
+        """Those of the weights that a value has."""
+        return weights if weights is None or weights.ndim < 2 or not self.follows else weights[:, 1:]
+
+    def unused(self, weights: Array, *, before: int) -> Array:
+        """Where no value counts, of weights [batch] or [batch, length]: in targets, or in predictions `before` them."""
+        absent = weights == 0
+        if not self.follows or absent.ndim < 2:
+            return absent
+        end = np.ones_like(absent[:, :1])
+        return np.concatenate([absent[:, 1:], end] if before else [end, absent[:, 1:]], axis=1)
 
 
 def reduced(values: Array, weights: Array | None, reduction: str) -> tuple[float, float]:
@@ -128,6 +142,38 @@ def _chosen(prediction: Array, target: Array) -> Array:
     return result
 
 
+def _huber(delta: float) -> Callable[[Array, Array], Array]:
+    def values(prediction: Array, target: Array) -> Array:
+        distance = np.abs(prediction - target)
+        return np.where(distance <= delta, distance**2 / 2, delta * distance - delta**2 / 2)
+
+    return values
+
+
+def _on_both_sides(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    # Predictions of `_unit` are nearer than 1 to the first half of them, and farther to the second.
+    distance = generator.uniform(0.1, 0.4, size=shape) + generator.choice([0.0, 2.0], size=shape)
+    return 0.5 + distance * generator.choice([-1.0, 1.0], size=shape)
+
+
+def _divergence(log_prediction: Array, target: Array) -> Array:
+    result = np.zeros(target.shape[:-1])
+    for index in np.ndindex(target.shape):
+        if target[index] > 0:
+            result[index[:-1]] += target[index] * (math.log(target[index]) - log_prediction[index])
+    return result
+
+
+def _sparse_distribution(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    weights = generator.uniform(0.1, 1, size=shape) * (generator.uniform(size=shape) < 0.7)
+    weights[..., 0] = 1
+    return weights / weights.sum(axis=-1, keepdims=True)
+
+
+def _next(logits: Array, tokens: Array) -> Array:
+    return _cross_entropy(0)(logits[:, :-1], tokens[:, 1:])
+
+
 def _half_square() -> network_pb2.Graph:
     functions = network_pb2.Arithmetic
     nodes = [
@@ -178,6 +224,13 @@ ROWS = {
     "absolute_error": Row(
         {"absolute_error": TARGET}, False, _unit, _apart, lambda prediction, target: np.abs(prediction - target)
     ),
+    "huber": Row({"huber": TARGET}, False, _unit, _on_both_sides, _huber(1)),
+    "huber of another delta": Row({"huber": {**TARGET, "delta": 2.25}}, False, _unit, _on_both_sides, _huber(2.25)),
+    "kullback_leibler": Row({"kullback_leibler": TARGET}, True, _log_distribution, _distribution, _divergence),
+    "kullback_leibler of zeros": Row(
+        {"kullback_leibler": TARGET}, True, _log_distribution, _sparse_distribution, _divergence
+    ),
+    "next_token": Row({"next_token": {"tokens": "target"}}, True, _normal, _classes, _next, 999, follows=True),
     "negative_log_likelihood": Row(
         {"negative_log_likelihood": TARGET},
         True,

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from gradserve.v1 import loss_pb2
 from gradserve_server.common.specs import Limits
-from gradserve_server.compute.losses import NAMES, load_loss
+from gradserve_server.compute.losses import NAMES, Tensors, load_loss
 from gradserve_server.compute.network import Context
+from gradserve_server.front.losses import read_loss
 from tests.conformance.losses.oracles import ROWS, differences, reduced
 
 REDUCTIONS = ("mean", "sum", "sum_then_mean")
@@ -43,10 +44,9 @@ class Case:
 
     def poisoned(self, row, value):
         """The same with numbers that nothing takes wherever the weight is 0."""
-        absent = self.weights == 0
         prediction, target = self.prediction.copy(), self.target.copy()
-        prediction[absent] = value
-        target[absent] = row.out_of_range
+        prediction[row.unused(self.weights, before=1)] = value
+        target[row.unused(self.weights, before=0)] = row.out_of_range
         return Case(prediction, target, self.weights)
 
 
@@ -58,15 +58,20 @@ class Answer:
     failed: bool
 
 
+def loss_and_vectors(message):
+    content, vectors = read_loss(message, 1 << 20)
+    return load_loss(content, Limits()), {name: jnp.asarray(one) for name, one in vectors.items()}
+
+
 def evaluate(message, case, *, compiled=False):
-    loss = load_loss(message.SerializeToString(), Limits())
+    loss, vectors = loss_and_vectors(message)
     batch = {"target": jnp.asarray(case.target)}
     if case.weights is not None:
         batch["weights"] = jnp.asarray(case.weights)
 
     def run(prediction):
         context = Context(dtype=jnp.float64)
-        value = loss.evaluate({"prediction": prediction}, batch, {}, context)
+        value = loss.evaluate(Tensors({"prediction": prediction}, batch, {}, vectors), context)
         failed = jnp.any(jnp.asarray([check.failed for check in context.checks], bool))
         return value.loss, (value.weight_sum, failed)
 
@@ -84,7 +89,7 @@ def message_of(row, reduction, weighting):
 
 def assert_conforms(row, reduction, case, answer):
     def oracle(prediction):
-        return reduced(row.values(prediction, case.target), case.weights, reduction)
+        return reduced(row.values(prediction, case.target), row.weights_of_values(case.weights), reduction)
 
     loss, weight_sum = oracle(case.prediction)
     gradient = differences(lambda prediction: oracle(prediction)[0], case.prediction, step=1e-3)
@@ -95,7 +100,7 @@ def assert_conforms(row, reduction, case, answer):
 
 
 def test_each_loss_has_a_row():
-    assert {row.name for row in ROWS.values()} | {"sum"} == NAMES
+    assert {row.name for row in ROWS.values()} | {"sum", "cotangents"} == NAMES
 
 
 @rows
@@ -116,6 +121,8 @@ def test_value_and_gradient_are_those_of_the_definition(row, reduction, weightin
     seed=st.integers(0, 100),
 )
 def test_any_shape_conforms(row, shape, classes, reduction, weighting, seed):
+    if row.follows:
+        shape = (shape[0], shape[-1] + 1)
     if weighting == "length" and len(shape) < 2:
         weighting = "batch"
     case = Case.make(row, weighting, shape, classes, seed)
@@ -133,7 +140,7 @@ def test_what_has_weight_0_changes_nothing(row, reduction, weighting, value):
     assert poisoned.loss == clean.loss
     assert poisoned.weight_sum == clean.weight_sum
     np.testing.assert_array_equal(poisoned.gradient, clean.gradient)
-    np.testing.assert_array_equal(poisoned.gradient[case.weights == 0], 0)
+    np.testing.assert_array_equal(poisoned.gradient[row.unused(case.weights, before=1)], 0)
     assert not poisoned.failed
 
 
@@ -190,12 +197,15 @@ def test_a_sum_is_the_weighted_sum_of_its_terms(weighting):
             (1.0 if terms[name][0] is None else terms[name][0]) * one for name, one in oracle(prediction).items()
         )
 
-    answer = evaluate(message, case)
+    sent = loss_pb2.Loss()
+    sent.CopyFrom(message)
+    answer = evaluate(sent, case)
     assert answer.loss == pytest.approx(total(case.prediction), rel=1e-12)
     np.testing.assert_allclose(answer.gradient, differences(total, case.prediction, 1e-3), rtol=1e-5, atol=1e-8)
     batch = {"target": jnp.asarray(case.target)}
     if case.weights is not None:
         batch["weights"] = jnp.asarray(case.weights)
-    loss = load_loss(message.SerializeToString(), Limits())
-    value = loss.evaluate({"prediction": jnp.asarray(case.prediction)}, batch, {}, Context(dtype=jnp.float64))
+    loss, vectors = loss_and_vectors(message)
+    tensors = Tensors({"prediction": jnp.asarray(case.prediction)}, batch, {}, vectors)
+    value = loss.evaluate(tensors, Context(dtype=jnp.float64))
     assert {name: float(term) for name, term in value.terms.items()} == pytest.approx(oracle(case.prediction))

@@ -3,11 +3,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gradserve.tensors import to_tensor
 from gradserve.v1 import loss_pb2, network_pb2
 from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.common.specs import Limits
-from gradserve_server.compute.losses import load_loss
+from gradserve_server.compute.losses import Tensors, load_loss
 from gradserve_server.compute.network import Context
+from gradserve_server.front.losses import read_loss
 
 CROSS_ENTROPY = {"softmax_cross_entropy": {"target": "y"}}
 SQUARED = {"squared_error": {"target": "y"}}
@@ -17,12 +19,14 @@ def evaluate(formula, prediction, batch, parameters=None, **loss):
     message = loss_pb2.Loss(**formula, **loss)
     context = Context(dtype=jnp.float32)
     outputs = prediction if isinstance(prediction, dict) else {"out": prediction}
-    value = load_loss(message.SerializeToString(), Limits()).evaluate(
+    content, vectors = read_loss(message, 1 << 20)
+    tensors = Tensors(
         {name: jnp.asarray(one) for name, one in outputs.items()},
         {name: jnp.asarray(one) for name, one in batch.items()},
         parameters or {},
-        context,
+        {name: jnp.asarray(one) for name, one in vectors.items()},
     )
+    value = load_loss(content, Limits()).evaluate(tensors, context)
     return value, context.checks
 
 
@@ -57,14 +61,24 @@ def terms(*names, **more):
     return {"sum": {"terms": [{"name": name, "loss": SQUARED, **more} for name in names]}}
 
 
+def cotangents(stacked=False, **by_output):
+    return {
+        "cotangents": {
+            "by_output": {name: to_tensor(array, name) for name, array in by_output.items()},
+            "stacked": stacked,
+        }
+    }
+
+
 @pytest.mark.parametrize(
     ("loss", "reason", "field"),
     [
         ({}, Reason.MISSING_FIELD, "loss"),
-        ({"huber": {"target": "y"}}, Reason.UNSUPPORTED_LOSS, "loss.huber"),
-        ({"kullback_leibler": {"target": "y"}}, Reason.UNSUPPORTED_LOSS, "loss.kullback_leibler"),
-        ({"next_token": {"tokens": "y"}}, Reason.UNSUPPORTED_LOSS, "loss.next_token"),
-        ({"cotangents": {}}, Reason.UNSUPPORTED_LOSS, "loss.cotangents"),
+        ({"cotangents": {}}, Reason.MISSING_FIELD, "loss.cotangents.by_output"),
+        ({**cotangents(out=floats(4, 3)), "reduction": 2}, Reason.INVALID_LOSS, "loss.reduction"),
+        ({**cotangents(out=floats(4, 3)), "example_weights": "w"}, Reason.INVALID_LOSS, "loss.example_weights"),
+        (cotangents(other=floats(4, 3)), Reason.UNKNOWN_NAME, "loss.cotangents.by_output.other"),
+        ({"next_token": {}}, Reason.MISSING_FIELD, "loss.next_token.tokens"),
         ({"squared_error": {}}, Reason.MISSING_FIELD, "loss.squared_error.target"),
         (SQUARED, Reason.MISSING_TENSOR, "batch.y"),
         ({**SQUARED, "example_weights": "w"}, Reason.MISSING_TENSOR, "batch.w"),
@@ -82,6 +96,11 @@ def terms(*names, **more):
         ({**terms("a"), "example_weights": "w"}, Reason.INVALID_LOSS, "loss.example_weights"),
         ({"sum": {"terms": [{"name": "a", "loss": terms("b")}]}}, Reason.INVALID_LOSS, "loss.sum.terms[0].loss"),
         ({"sum": {"terms": [{"name": "a"}]}}, Reason.MISSING_FIELD, "loss.sum.terms[0].loss"),
+        (
+            {"sum": {"terms": [{"name": "a", "loss": cotangents(stacked=True, out=floats(1, 4, 3))}]}},
+            Reason.INVALID_LOSS,
+            "loss.sum.terms[0].loss.cotangents.stacked",
+        ),
         (
             {"sum": {"terms": [{"name": "a", "loss": {"squared_error": {}}}]}},
             Reason.MISSING_FIELD,
@@ -103,6 +122,102 @@ def test_label_smoothing_is_a_part_of_the_mass(smoothing):
     assert problem.metadata["field"] == "loss.softmax_cross_entropy.label_smoothing"
 
 
+@pytest.mark.parametrize("delta", [-1.0, float("inf"), float("nan")])
+def test_the_delta_of_huber_is_a_distance(delta):
+    problem = refused({"huber": {"target": "y", "delta": delta}}, batch={"y": floats(4, 3)})
+    assert problem.reason is Reason.INVALID_VALUE
+    assert problem.metadata["field"] == "loss.huber.delta"
+
+
+@pytest.mark.parametrize(
+    ("prediction", "given", "reason", "expected"),
+    [
+        (floats(4, 3), floats(4), Reason.SHAPE_MISMATCH, "float32[4, 3]"),
+        (floats(4, 3), floats(1, 4, 3), Reason.SHAPE_MISMATCH, "float32[4, 3]"),
+        (floats(4, 1), floats(4), Reason.SHAPE_MISMATCH, "float32[4, 1]"),
+        (floats(4, 3), np.ones((4, 3), np.int32), Reason.DTYPE_MISMATCH, "float32[4, 3]"),
+        (np.ones(4, np.int32), floats(4), Reason.NOT_DIFFERENTIABLE, ""),
+    ],
+)
+def test_a_cotangent_that_does_not_fit_its_output_is_refused(prediction, given, reason, expected):
+    problem = refused(cotangents(out=given), prediction=prediction)
+    assert problem.reason is reason
+    assert problem.metadata["field"] == "loss.cotangents.by_output.out"
+    assert problem.metadata.get("expected", "") == expected
+    assert ("stacked" in problem.metadata.get("hint", "")) == (given.shape[1:] == prediction.shape)
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"a": floats(4), "b": floats(2, 4)}, "a"),
+        ({"a": floats(), "b": floats(2, 4)}, "a"),
+        ({"a": floats(0, 4), "b": floats(0, 4)}, "a"),
+        ({"a": floats(2, 4), "b": floats(3, 4)}, "b"),
+    ],
+)
+def test_stacked_cotangents_that_are_no_stacks_are_refused(given, field):
+    problem = refused(cotangents(stacked=True, **given), prediction={"a": floats(4), "b": floats(4)})
+    assert problem.reason is Reason.SHAPE_MISMATCH
+    assert problem.metadata["field"] == f"loss.cotangents.by_output.{field}"
+
+
+def test_the_product_with_cotangents_leaves_out_what_has_a_cotangent_of_0():
+    outputs = {"a": np.float32([1, np.inf, np.nan]), "b": np.float32([[2]]), "c": np.float32([np.nan])}
+    given = {"a": np.float64([3, 0, 0]), "b": np.float16([[-1]])}
+    assert float(evaluate(cotangents(**given), outputs, {})[0].loss) == 1
+    stacked = {"a": np.float32([[3, 0, 0], [2, 0, 0]]), "b": np.float32([[[-1]], [[4]]])}
+    value = evaluate(cotangents(stacked=True, **stacked), outputs, {})[0]
+    assert float(value.loss) == 1 + 10
+    assert value.loss.shape == ()
+
+
+NEXT_TOKEN = {"next_token": {"tokens": "y"}}
+
+
+@pytest.mark.parametrize(
+    ("prediction", "tokens", "weights", "reason", "field", "expected"),
+    [
+        (floats(2, 3), np.ones((2, 3), np.int32), None, Reason.SHAPE_MISMATCH, "loss.next_token.prediction", "[batch"),
+        (floats(2, 3), np.ones(2, np.int32), floats(2), Reason.SHAPE_MISMATCH, "loss.next_token.prediction", "[batch"),
+        (floats(2, 1, 5), np.ones((2, 1), np.int32), None, Reason.SHAPE_MISMATCH, "loss.next_token.prediction", "2"),
+        (floats(2, 3, 5), np.ones((2, 2), np.int32), None, Reason.SHAPE_MISMATCH, "batch.y", "int32[2, 3]"),
+        (floats(2, 3, 5), np.ones((2, 3, 1), np.int32), None, Reason.SHAPE_MISMATCH, "batch.y", "int32[2, 3]"),
+        (floats(2, 3, 5), floats(2, 3), None, Reason.DTYPE_MISMATCH, "batch.y", "int32[2, 3]"),
+        (floats(2, 3, 5), np.ones((2, 3), np.int32), floats(2, 2), Reason.SHAPE_MISMATCH, "batch.w", "[2, 3]"),
+    ],
+)
+def test_tokens_that_do_not_fit_their_logits_are_refused(prediction, tokens, weights, reason, field, expected):
+    batch = {"y": tokens} if weights is None else {"y": tokens, "w": weights}
+    loss = {} if weights is None else {"example_weights": "w"}
+    problem = refused(NEXT_TOKEN, prediction=prediction, batch=batch, **loss)
+    assert problem.reason is reason
+    assert problem.metadata["field"] == field
+    assert expected in problem.metadata["expected"]
+
+
+def test_the_first_token_is_not_predicted_and_may_be_anything():
+    logits = np.float32([[[0, 0], [0, 0]], [[9, 0], [0, 0]]])
+    value, (check,) = evaluate(NEXT_TOKEN, logits, {"y": np.int32([[7, 1], [-1, 0]])})
+    assert not bool(check.failed)
+    assert float(value.loss) == pytest.approx((np.log(2) + np.log1p(np.exp(-9))) / 2)
+    assert float(value.weight_sum) == 2
+    _, (check,) = evaluate(NEXT_TOKEN, logits, {"y": np.int32([[0, 7], [0, 0]])})
+    assert bool(check.failed)
+
+
+def test_a_divergence_is_finite_where_a_class_has_no_probability():
+    def loss(prediction, target):
+        return evaluate({"kullback_leibler": {"target": "y"}}, prediction, {"y": target})[0].loss
+
+    log_prediction, target = jnp.log(jnp.float32([[0.5, 0.5, 0.0]])), jnp.float32([[0.25, 0.75, 0.0]])
+    value, slopes = jax.value_and_grad(loss, (0, 1))(log_prediction, target)
+    assert float(value) == pytest.approx(0.25 * np.log(0.5) + 0.75 * np.log(1.5))
+    np.testing.assert_allclose(slopes[0], -target)
+    np.testing.assert_allclose(slopes[1], [[np.log(0.5) + 1, np.log(1.5) + 1, 0]], rtol=1e-6)
+    assert float(loss(log_prediction, jnp.float32([[0, 0.5, 0.5]]))) == np.inf
+
+
 @pytest.mark.parametrize(
     ("formula", "target", "reason", "expected"),
     [
@@ -113,6 +228,9 @@ def test_label_smoothing_is_a_part_of_the_mass(smoothing):
         (CROSS_ENTROPY, np.ones((4, 1), np.int32), Reason.SHAPE_MISMATCH, "int32[4]"),
         (CROSS_ENTROPY, np.ones((4, 3), np.int32), Reason.SHAPE_MISMATCH, "int32[4]"),
         (CROSS_ENTROPY, np.ones(4, bool), Reason.DTYPE_MISMATCH, "int32[4]"),
+        ({"huber": {"target": "y"}}, floats(4, 1), Reason.SHAPE_MISMATCH, "float32[4, 3]"),
+        ({"kullback_leibler": {"target": "y"}}, floats(4), Reason.SHAPE_MISMATCH, "float32[4, 3]"),
+        ({"kullback_leibler": {"target": "y"}}, np.ones(4, np.int32), Reason.SHAPE_MISMATCH, "float32[4, 3]"),
         ({"negative_log_likelihood": {"target": "y"}}, floats(4), Reason.DTYPE_MISMATCH, "int32[4]"),
     ],
 )

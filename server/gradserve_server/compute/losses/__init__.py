@@ -1,6 +1,7 @@
 """Losses: what turns outputs and targets into one number."""
 
-from gradserve_server.compute.losses.formulas import NAMES
-from gradserve_server.compute.losses.loss import Loss, LossValue, load_loss, sum_of_outputs
+from gradserve_server.compute.losses.cotangents import Cotangents
+from gradserve_server.compute.losses.loss import Loss, LossValue, Tensors
+from gradserve_server.compute.losses.reading import NAMES, load_loss, sum_of_outputs
 
-__all__ = ["NAMES", "Loss", "LossValue", "load_loss", "sum_of_outputs"]
+__all__ = ["NAMES", "Cotangents", "Loss", "LossValue", "Tensors", "load_loss", "sum_of_outputs"]

@@ -49,16 +49,17 @@ class Operands:
         counts = jnp.broadcast_to(self.counts[..., None] if classes else self.counts, array.shape)
         return jnp.where(counts, array, jnp.asarray(stand_in, array.dtype))
 
-    def like_prediction(self) -> tuple[jax.Array, jax.Array]:
-        """Prediction and target of equal shapes, both floating."""
+    def like_prediction(self, *, classes: bool = False) -> tuple[jax.Array, jax.Array]:
+        """Prediction and target of equal shapes, both floating; with `classes`, values have no last axis."""
         target = self._target()
         form = describe(self.prediction.dtype, self.prediction.shape)
         if target.shape != self.prediction.shape:
             same = math.prod(target.shape) == math.prod(self.prediction.shape)
             raise self.mismatch(form, "A loss never broadcasts: reshape one of them." if same else "")
         if not jnp.issubdtype(target.dtype, jnp.floating):
-            raise self._wrong_type(form)
-        return self.safe(self.prediction, 0.5), self.safe(target.astype(self.prediction.dtype), 0.5)
+            raise self.wrong_type(form)
+        target = target.astype(self.prediction.dtype)
+        return self.safe(self.prediction, 0.5, classes=classes), self.safe(target, 0.5, classes=classes)
 
     def class_indices(self) -> jax.Array:
         """Integer classes of the prediction's shape without its last axis, checked to be in range when run."""
@@ -66,7 +67,7 @@ class Operands:
         positions, classes = self.prediction.shape[:-1], self.prediction.shape[-1]
         expected = describe("int32", positions)
         if not jnp.issubdtype(target.dtype, jnp.integer):
-            raise self._wrong_type(expected)
+            raise self.wrong_type(expected)
         if target.shape != positions:
             hint = ""
             if target.shape == self.prediction.shape:
@@ -111,7 +112,8 @@ class Operands:
             hint=hint,
         )
 
-    def _wrong_type(self, expected: str) -> Problem:
+    def wrong_type(self, expected: str) -> Problem:
+        """A target of the wrong element type."""
         target = self._target()
         return Problem(
             Reason.DTYPE_MISMATCH,
@@ -199,15 +201,91 @@ def output(operands: Operands) -> jax.Array:
     return operands.safe(operands.prediction, 0.0)
 
 
-FORMULAS: Mapping[str, Callable[[Operands], jax.Array]] = {
-    "softmax_cross_entropy": softmax_cross_entropy,
-    "binary_cross_entropy": binary_cross_entropy,
-    "squared_error": squared_error,
-    "absolute_error": absolute_error,
-    "negative_log_likelihood": negative_log_likelihood,
-    "output": output,
-}
-NAMES = frozenset({*FORMULAS, "custom", "sum"})
+def huber(operands: Operands) -> jax.Array:
+    """e^2 / 2 where |e| <= delta, and delta (|e| - delta / 2) beyond; e = prediction - target.
 
-# Formulas whose values leave the axis of classes out.
-OVER_CLASSES = frozenset({"softmax_cross_entropy", "negative_log_likelihood"})
+    Huber, Robust estimation of a location parameter (1964).
+    """
+    delta = operands.message.delta or 1.0
+    if not (math.isfinite(delta) and delta > 0):
+        raise Problem(
+            Reason.INVALID_VALUE,
+            "not a distance",
+            field=f"{operands.field}.delta",
+            given=str(delta),
+            expected="a finite number above 0, or 0 for 1",
+        )
+    prediction, target = operands.like_prediction()
+    return jnp.asarray(optax.losses.huber_loss(prediction, target, delta=jnp.asarray(delta, prediction.dtype)))
+
+
+def kullback_leibler(operands: Operands) -> jax.Array:
+    """sum(t (log t - log p)) over the last axis, where 0 log 0 is 0, in the gradient as well."""
+    operands.needs_classes()
+    prediction, target = operands.like_prediction(classes=True)
+    nothing = target == 0
+    # optax's has NaN for a gradient of targets of 0, and where they meet a log-probability of -inf.
+    ratio = jnp.log(jnp.where(nothing, 1, target)) - jnp.where(nothing, 0, prediction)
+    return jnp.sum(target * ratio, axis=-1)
+
+
+def next_token(operands: Operands) -> jax.Array:
+    """Cross-entropy of the token at each position but the first, by the logits of the position before it."""
+    logits, tokens = operands.prediction, operands.target
+    if logits.ndim != 3 or logits.shape[1] < 2:
+        raise Problem(
+            Reason.SHAPE_MISMATCH,
+            "tokens are predicted from the ones before them",
+            field=f"{operands.field}.prediction",
+            given=describe(logits.dtype, logits.shape),
+            expected="[batch, length, vocabulary], of a length of at least 2",
+        )
+    assert tokens is not None
+    expected = describe("int32", logits.shape[:2])
+    if not jnp.issubdtype(tokens.dtype, jnp.integer):
+        raise operands.wrong_type(expected)
+    if tokens.shape != logits.shape[:2]:
+        raise operands.mismatch(expected)
+    shifted = dataclasses.replace(operands, prediction=logits[:, :-1], target=tokens[:, 1:])
+    indices = shifted.class_indices()
+    return jnp.asarray(
+        optax.losses.softmax_cross_entropy_with_integer_labels(
+            shifted.safe(shifted.prediction, 0.0, classes=True), indices
+        )
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Formula:
+    """A row of the table.
+
+    Attributes:
+        values: computes the values.
+        target: field of its message that names the target; empty where it has none.
+        over_classes: whether the values leave the prediction's last axis out.
+        of_probabilities: whether the target has that axis all the same.
+        skips_first: whether the first position has no value, though example weights may have a place for it.
+    """
+
+    values: Callable[[Operands], jax.Array]
+    target: str = "target"
+    over_classes: bool = False
+    of_probabilities: bool = False
+    skips_first: bool = False
+
+    def weights(self, fitted: jax.Array) -> jax.Array:
+        """Weights [batch, positions or 1, ...] without those of positions that have no value."""
+        return fitted[:, 1:] if self.skips_first and fitted.ndim > 1 and fitted.shape[1] > 1 else fitted
+
+
+FORMULAS: Mapping[str, Formula] = {
+    "softmax_cross_entropy": Formula(softmax_cross_entropy, over_classes=True),
+    "binary_cross_entropy": Formula(binary_cross_entropy),
+    "squared_error": Formula(squared_error),
+    "absolute_error": Formula(absolute_error),
+    "huber": Formula(huber),
+    "negative_log_likelihood": Formula(negative_log_likelihood, over_classes=True),
+    "kullback_leibler": Formula(kullback_leibler, over_classes=True, of_probabilities=True),
+    "next_token": Formula(next_token, target="tokens", over_classes=True, skips_first=True),
+    "output": Formula(output, target=""),
+}

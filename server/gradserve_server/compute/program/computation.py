@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from gradserve_server.common.errors import Problem
 from gradserve_server.common.specs import ArraySpec, Mode, ProgramSpec
-from gradserve_server.compute.losses import Loss, LossValue
+from gradserve_server.compute.losses import Loss, LossValue, Tensors
 from gradserve_server.compute.network import Context, Network, Signature
 from gradserve_server.compute.program.absent_rows import present_rows, without_absent_rows
 
@@ -46,13 +46,19 @@ class Arguments:
         parameters: by name, in the type that the computation has.
         statistics: by name.
         batch: by name.
+        vectors: what is data in the loss, by its place in the request.
         seed: of what is random; an integer scalar.
     """
 
     parameters: Arrays
     statistics: Arrays
     batch: Arrays
+    vectors: Arrays
     seed: jax.Array
+
+    def at(self, parameters: Arrays, inputs: Arrays) -> Arguments:
+        """The same with other values of some parameters and inputs."""
+        return dataclasses.replace(self, parameters=self.parameters | parameters, batch=self.batch | inputs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,13 +83,23 @@ class Computation:
     weights: tuple[ArraySpec, ...]
     selected: tuple[str, ...]
 
-    def arguments(self, weights: Mapping[str, jax.Array], batch: Arrays, seed: jax.Array) -> Arguments:
+    def arguments(
+        self, weights: Mapping[str, jax.Array], batch: Arrays, vectors: Arrays, *, seed: jax.Array
+    ) -> Arguments:
         """The arrays of a request, sorted by what they are."""
         return Arguments(
             parameters={name: weights[name].astype(self.dtype) for name in self.signature.parameters},
             statistics={name: weights[name] for name in self.signature.statistics},
             batch=batch,
+            vectors=vectors,
             seed=seed,
+        )
+
+    def point(self, arguments: Arguments) -> tuple[Arrays, Arrays]:
+        """The parameters and the inputs to differentiate with respect to."""
+        return (
+            {name: arguments.parameters[name] for name in self.selected},
+            {name: arguments.batch[name].astype(self.dtype) for name in self.spec.selection.inputs},
         )
 
     def evaluate(self, arguments: Arguments) -> Evaluation:
@@ -105,7 +121,8 @@ class Computation:
         outputs = self.network.apply(arguments.parameters, arguments.statistics, inputs, context)
         loss = None
         if self.loss is not None:
-            loss = self.loss.evaluate(outputs, batch, arguments.parameters, context)
+            tensors = Tensors(outputs, batch, arguments.parameters, arguments.vectors)
+            loss = self.loss.evaluate(tensors, context)
         return Evaluation(
             outputs=outputs,
             loss=loss,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 
@@ -16,25 +14,16 @@ from gradserve_server.compute.program.computation import (
     loss_numbers,
 )
 from gradserve_server.compute.program.norms import norm
+from gradserve_server.compute.program.stacked import of_stacked_cotangents
 
 
 def gradients(computation: Computation, arguments: Arguments) -> Results:
     """The loss and its gradients, with their norms."""
     spec = computation.spec
-
-    def objective(chosen: Arrays, inputs: Arrays) -> tuple[jax.Array, Evaluation]:
-        found = computation.evaluate(
-            dataclasses.replace(arguments, parameters=arguments.parameters | chosen, batch=arguments.batch | inputs)
-        )
-        assert found.loss is not None
-        return found.loss.loss, found
-
-    chosen = {name: arguments.parameters[name] for name in computation.selected}
-    inputs = {name: arguments.batch[name].astype(computation.dtype) for name in spec.selection.inputs}
-    (loss, found), (of_parameters, of_inputs) = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)(
-        chosen, inputs
-    )
+    stacked = computation.loss is not None and computation.loss.stacked
+    found, of_parameters, of_inputs = (of_stacked_cotangents if stacked else of_loss)(computation, arguments)
     assert found.loss is not None
+    loss = found.loss.loss
     norms = {name: norm(of_parameters[name]) for name in computation.selected}
     global_norm = norm(jnp.stack(list(norms.values()))) if norms else jnp.zeros((), jnp.float64)
     finite = all_finite(jnp.stack([loss.astype(jnp.float64), global_norm]))
@@ -61,6 +50,19 @@ def gradients(computation: Computation, arguments: Arguments) -> Results:
 def all_finite(values: jax.Array) -> jax.Array:
     """Whether all elements are finite: a boolean scalar."""
     return jnp.all(jnp.isfinite(values))
+
+
+def of_loss(computation: Computation, arguments: Arguments) -> tuple[Evaluation, Arrays, Arrays]:
+    """A forward pass, and the gradients of its loss with respect to parameters and inputs."""
+
+    def objective(chosen: Arrays, inputs: Arrays) -> tuple[jax.Array, Evaluation]:
+        found = computation.evaluate(arguments.at(chosen, inputs))
+        assert found.loss is not None
+        return found.loss.loss, found
+
+    point = computation.point(arguments)
+    (_, found), gradients = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)(*point)
+    return found, *gradients
 
 
 def clip(values: Arrays, global_norm: jax.Array, most: float) -> Arrays:
