@@ -18,14 +18,17 @@ becomes sum(w v) / sum(w), the sum becomes sum(w v); what has weight 0 changes n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, final
+
+import numpy as np
 
 from gradserve.builder import inferred
 from gradserve.errors import InvalidRequest
 from gradserve.network import Network
-from gradserve.tensors import message_bytes
+from gradserve.tensors import Array, ArrayLike, has_dtype, message_bytes, to_array
 from gradserve.v1 import loss_pb2
+from gradserve.wire import join, nested, tensor_map
 
 Reduction = Literal["mean", "sum", "sum_then_mean"]
 
@@ -43,9 +46,16 @@ class Loss:
 
     Attributes:
         content: the serialized message of the contract.
+        form: what of it the server compiles: losses that differ in cotangents or in weights of
+            terms only are of one form, and share one compiled program.
     """
 
     content: bytes
+    form: bytes = field(default=b"", compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.form:
+            object.__setattr__(self, "form", self.content)
 
     @property
     def message(self) -> loss_pb2.Loss:
@@ -156,6 +166,76 @@ def absolute_error(
     return _loss(reduction, example_weights, absolute_error=message)
 
 
+def huber_loss(
+    target: str,
+    prediction: str = "",
+    delta: float = 1.0,
+    reduction: Reduction = "mean",
+    example_weights: str | None = None,
+) -> Loss:
+    """Squared near zero, linear beyond: outliers pull with a force of at most `delta`.
+
+    With e = prediction - target, ``e ** 2 / 2`` where ``abs(e) <= delta``, and
+    ``delta * (abs(e) - delta / 2)`` beyond (Huber, Robust estimation of a location parameter, 1964).
+
+    Args:
+        target: of the prediction's shape.
+        prediction: any shape.
+        delta: where it becomes linear; above 0, in the unit of the target.
+        reduction: how values become one number.
+        example_weights: weights in the batch, if any.
+
+    Raises:
+        InvalidRequest: `delta` is no such number.
+    """
+    if not delta > 0:
+        raise InvalidRequest.because("not a distance", field="loss.huber.delta", given=repr(delta), expected="above 0")
+    message = loss_pb2.Loss.Huber(prediction=prediction, target=target, delta=delta)
+    return _loss(reduction, example_weights, huber=message)
+
+
+def kullback_leibler_divergence(
+    target: str,
+    prediction: str = "",
+    reduction: Reduction = "mean",
+    example_weights: str | None = None,
+) -> Loss:
+    """``sum(t * (log t - prediction))`` over the last axis, where ``0 log 0`` is 0.
+
+    "mean" is over positions, the axes before the last (PyTorch's "batchmean" for [batch, classes]).
+
+    Args:
+        target: probabilities t [..., classes].
+        prediction: log-probabilities [..., classes], as `log_softmax` gives them.
+        reduction: how values [...] become one number.
+        example_weights: weights in the batch, if any.
+    """
+    message = loss_pb2.Loss.KullbackLeibler(prediction=prediction, target=target)
+    return _loss(reduction, example_weights, kullback_leibler=message)
+
+
+def next_token_cross_entropy(
+    tokens: str,
+    prediction: str = "",
+    reduction: Reduction = "mean",
+    example_weights: str | None = None,
+) -> Loss:
+    """Cross-entropy of each token but the first, given the ones before it.
+
+    The logits at position t - 1 predict token t, so there is a value for each of the
+    length - 1 positions from 1 on, and "mean" is over batch * (length - 1) of them.
+
+    Args:
+        tokens: integer tokens [batch, length]; often an input of the network as well.
+        prediction: logits [batch, length, vocabulary].
+        reduction: how values [batch, length - 1] become one number.
+        example_weights: weights [batch], or [batch, length] where that of token t weighs its
+            prediction and those of first tokens are not used. Padding has 0.
+    """
+    message = loss_pb2.Loss.NextToken(prediction=prediction, tokens=tokens)
+    return _loss(reduction, example_weights, next_token=message)
+
+
 def negative_log_likelihood(
     target: str,
     prediction: str = "",
@@ -215,6 +295,51 @@ def custom_loss(network: Network, reduction: Reduction = "mean", example_weights
     return _loss(reduction, example_weights, custom=message)
 
 
+def cotangents(by_output: Mapping[str, ArrayLike], stacked: bool = False) -> Loss:
+    """The vector-Jacobian product: the sum of ``output * cotangent`` over outputs and elements.
+
+    Its gradients are cotangents of outputs drawn back to parameters and inputs: those of any
+    function of the outputs, whose derivatives you have, without that function being here.
+
+    Requests that differ in the numbers of their cotangents share one compiled program.
+
+    Example:
+        >>> y = client.forward(net, weights, {"x": x}).outputs["dense_1"]
+        >>> slope = derivative_of_my_own_loss(y)
+        >>> client.gradients(net, weights, {"x": x}, loss=gs.cotangents({"dense_1": slope}))
+
+    Args:
+        by_output: output to an array of its shape, of a floating-point type, which the server
+            converts to the output's. Outputs that are left out count for nothing, and so does
+            each element whose cotangent is 0, even where it is not finite.
+        stacked: each cotangent has a new first axis that counts vectors, and so have the
+            gradients: many products for one forward pass (a whole Jacobian, with unit vectors).
+            The loss is then the sum of all products.
+
+    Raises:
+        InvalidRequest: there are none, or one is no array.
+    """
+    if not by_output:
+        raise InvalidRequest.because(
+            "no output has a cotangent",
+            field="loss.cotangents.by_output",
+            given=repr(by_output),
+            expected="arrays by name of an output",
+        )
+    arrays = {name: _cotangent(one, f"loss.cotangents.by_output.{name}") for name, one in sorted(by_output.items())}
+    message = loss_pb2.Loss.Cotangents
+    pieces, headers = tensor_map(message.BY_OUTPUT_FIELD_NUMBER, arrays)
+    rest = message_bytes(message(stacked=stacked))
+    number = loss_pb2.Loss.COTANGENTS_FIELD_NUMBER
+    return Loss(join(nested(number, [*pieces, rest])), b"".join([*headers, rest]))
+
+
+def _cotangent(value: ArrayLike, field: str) -> Array:
+    array = to_array(value, field)
+    # Numbers in lists have no type that could be meant.
+    return array if has_dtype(value) or array.dtype.kind not in "iu" else array.astype(np.float64)
+
+
 Term: TypeAlias = Loss | tuple[float, Loss]
 """A term of a sum: a loss, or its weight and a loss."""
 
@@ -223,7 +348,8 @@ def sum_of_losses(terms: Mapping[str, Term]) -> Loss:
     """Several losses, weighted and added: ``sum(weight * term)``.
 
     Each term has a reduction and example weights of its own. The answer's `terms` holds each by
-    name, before its weight.
+    name, before its weight. A term of weight 0 is computed and not differentiated. Sums that differ
+    in weights other than 0 share one compiled program, so weights may change from step to step.
 
     Example:
         >>> gs.sum_of_losses({"class": gs.softmax_cross_entropy("label", "class"),
@@ -248,7 +374,20 @@ def sum_of_losses(terms: Mapping[str, Term]) -> Loss:
                 expected="a loss other than a sum, or a pair of weight and loss",
             )
         total.terms.append(loss_pb2.Loss.Sum.Term(name=name, loss=loss.message, weight=weight))
-    return Loss(message_bytes(loss_pb2.Loss(sum=total)))
+    message = loss_pb2.Loss(sum=total)
+    return Loss(message_bytes(message), message_bytes(_form(message)))
+
+
+def _form(message: loss_pb2.Loss) -> loss_pb2.Loss:
+    """A sum without what is data in it."""
+    form = loss_pb2.Loss()
+    form.CopyFrom(message)
+    for term in form.sum.terms:
+        if term.weight:
+            term.ClearField("weight")
+        for tensor in term.loss.cotangents.by_output.values():
+            tensor.ClearField("data")
+    return form
 
 
 def _is_term(loss: object) -> bool:

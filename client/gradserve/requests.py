@@ -120,7 +120,7 @@ def gradients(
     pieces.append(_loss(loss, _Gradients.LOSS_FIELD_NUMBER))
     pieces.append(rest)
     pieces.append(_options(_Gradients.OPTIONS_FIELD_NUMBER, how, seed))
-    signature = ("ComputeGradients", network, loss, rest, how, *headers)
+    signature = ("ComputeGradients", network, loss.form, rest, how, *headers)
     return Call("ComputeGradients", join(pieces), read_gradients, signature)
 
 
@@ -143,7 +143,7 @@ def forward(
         pieces.append(_loss(loss, _Forward.LOSS_FIELD_NUMBER))
     pieces.append(rest)
     pieces.append(_options(_Forward.OPTIONS_FIELD_NUMBER, how, seed))
-    signature = ("Forward", network, loss, rest, how, *headers)
+    signature = ("Forward", network, loss and loss.form, rest, how, *headers)
     return Call("Forward", join(pieces), read_forward, signature)
 
 
@@ -167,7 +167,7 @@ def trace(
     pieces.append(_loss(loss, _Trace.LOSS_FIELD_NUMBER))
     pieces.append(rest)
     pieces.append(_options(_Trace.OPTIONS_FIELD_NUMBER, how, seed))
-    return Call("Trace", join(pieces), read_trace, ("Trace", network, loss, rest, how, *headers))
+    return Call("Trace", join(pieces), read_trace, ("Trace", network, loss.form, rest, how, *headers))
 
 
 def describe(
