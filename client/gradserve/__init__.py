@@ -129,6 +129,8 @@ if _TYPE_CHECKING:
     from gradserve.aio import AsyncClient
     from gradserve.client import Client
     from gradserve.local_server import local
+    from gradserve.trace_view.page import save_trace_page, trace_page
+    from gradserve.trace_view.plot import save_trace_plot, trace_plot
     from gradserve.transport.retry import RetryPolicy
 
 __version__ = _version("gradserve")
@@ -232,6 +234,8 @@ __all__ = [
     "rms_normalization",
     "rsqrt",
     "save",
+    "save_trace_page",
+    "save_trace_plot",
     "save_weights",
     "seeded",
     "sequential",
@@ -249,6 +253,8 @@ __all__ = [
     "stop_gradient",
     "sum_of_losses",
     "tanh",
+    "trace_page",
+    "trace_plot",
     "uniform",
     "variance_scaling",
 ]
@@ -260,6 +266,10 @@ _LAZY = {
     "Client": "gradserve.client",
     "RetryPolicy": "gradserve.transport.retry",
     "local": "gradserve.local_server",
+    "save_trace_page": "gradserve.trace_view.page",
+    "save_trace_plot": "gradserve.trace_view.plot",
+    "trace_page": "gradserve.trace_view.page",
+    "trace_plot": "gradserve.trace_view.plot",
 }
 
 

@@ -21,6 +21,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("serve", help="run a server (gradserve serve --help)", add_help=False)
     _demo(commands.add_parser("demo", help="a worked example, then training on digits"))
     _grad(commands.add_parser("grad", help="the loss and its gradients, from files to a file"))
+    _trace(commands.add_parser("trace", help="every value and gradient with its chain rule, and how gradients flow"))
     _describe(commands.add_parser("describe", help="inputs, outputs, parameters, cost"))
     return top
 
@@ -33,16 +34,8 @@ def _demo(parser: argparse.ArgumentParser) -> None:
 
 def _grad(parser: argparse.ArgumentParser) -> None:
     parser.description = "Computes a loss and its gradients and writes them as safetensors."
+    _request(parser)
     add = parser.add_argument
-    add("--network", type=Path, required=True, metavar="FILE", help="a graph, .json or .binpb")
-    add(
-        "--weights",
-        required=True,
-        metavar="FILE|seed:N",
-        help="a safetensors file, or fresh weights from a seed",
-    )
-    add("--batch", type=Path, required=True, metavar="FILE", help="inputs and targets, .npz")
-    add("--loss", type=Path, required=True, metavar="FILE", help="a loss, .json or .binpb")
     add(
         "--output",
         type=Path,
@@ -58,8 +51,7 @@ def _grad(parser: argparse.ArgumentParser) -> None:
     )
     add("--parameters", nargs="+", default=[], metavar="PATTERN", help=PARAMETERS)
     add("--inputs", nargs="+", default=[], metavar="NAME", help="gradients of these inputs too")
-    add("--mode", choices=("training", "inference"), help="for dropout and batch normalization")
-    add("--seed", type=int, default=0, help="of dropout (default: %(default)s)")
+    _how(parser)
     add(
         "--clip-global-norm",
         type=_positive,
@@ -87,6 +79,59 @@ def _describe(parser: argparse.ArgumentParser) -> None:
     _json(parser)
 
 
+def _trace(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Shows every value of a forward and backward pass with its gradient and the chain rule there, and judges how "
+        "gradients flow. Writes a page to explore the graph in a browser, and a plot of gradient size over depth."
+    )
+    _request(parser)
+    add = parser.add_argument
+    add("--names", nargs="+", default=[], metavar="PATTERN", help=PARAMETERS)
+    add(
+        "--page",
+        type=Path,
+        default=Path("trace.html"),
+        metavar="FILE",
+        help="where the page goes, one file that needs no network (default: %(default)s)",
+    )
+    add(
+        "--plot",
+        type=Path,
+        default=Path("trace.png"),
+        metavar="FILE",
+        help="where the plot goes: .png, .svg or .pdf (default: %(default)s)",
+    )
+    add(
+        "--whole-tensors-up-to",
+        type=_count,
+        default=64,
+        metavar="N",
+        help="values and gradients of at most N elements come whole (default: %(default)s)",
+    )
+    add("--all", action="store_true", help="print every layer of repeated blocks")
+    _how(parser)
+    _server(parser)
+    _json(parser)
+
+
+def _request(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--network", type=Path, required=True, metavar="FILE", help="a graph, .json or .binpb")
+    add(
+        "--weights",
+        required=True,
+        metavar="FILE|seed:N",
+        help="a safetensors file, or fresh weights from a seed",
+    )
+    add("--batch", type=Path, required=True, metavar="FILE", help="inputs and targets, .npz")
+    add("--loss", type=Path, required=True, metavar="FILE", help="a loss, .json or .binpb")
+
+
+def _how(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--mode", choices=("training", "inference"), help="for dropout and batch normalization")
+    parser.add_argument("--seed", type=int, default=0, help="of dropout (default: %(default)s)")
+
+
 def _server(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--address", metavar="HOST:PORT", help="a running server; starts a local one if not given")
     parser.add_argument("--timeout", type=_positive, metavar="SECONDS", help="of one call; none if not given")
@@ -104,6 +149,12 @@ def _positive(text: str) -> float:
     if not 0.0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return number
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
 
 
 def _dimension(text: str) -> tuple[str, int]:

@@ -32,7 +32,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert stop.value.code == 0
     shown = capsys.readouterr().out
-    assert all(command in shown for command in ("serve", "demo", "grad", "describe"))
+    assert all(command in shown for command in ("serve", "demo", "grad", "trace", "describe"))
 
 
 def test_grad_takes_its_options() -> None:
@@ -46,6 +46,16 @@ def test_grad_takes_its_options() -> None:
     assert options.parameters == ["*", "!head/*"]
     assert (options.inputs, options.mode, options.seed) == (["x"], "training", 7)
     assert (options.clip_global_norm, options.timeout, options.json) == (1.5, 30.0, True)
+
+
+def test_trace_takes_what_grad_takes_and_where_to_write() -> None:
+    more = _words("--names h* --page p.html --plot p.svg --whole-tensors-up-to 9 --all --mode inference --seed 3")
+    options = arguments.parser().parse_args(["trace", *GRAD[1:], *more])
+    assert (options.network, options.page, options.plot) == (Path("n.json"), Path("p.html"), Path("p.svg"))
+    assert (options.names, options.whole_tensors_up_to, options.all) == (["h*"], 9, True)
+    assert (options.mode, options.seed) == ("inference", 3)
+    options = arguments.parser().parse_args(["trace", *GRAD[1:]])
+    assert (options.page, options.plot) == (Path("trace.html"), Path("trace.png"))
 
 
 def test_describe_takes_dimensions() -> None:
@@ -69,7 +79,9 @@ def test_describe_takes_dimensions() -> None:
         ["describe", "--network", "n.json", "--dimension", "batch"],
         ["describe", "--network", "n.json", "--dimension", "batch=0"],
         ["describe", "--network", "n.json", "--dimension", "=3"],
-        ["demo", "--part", "3"],
+        ["trace"],
+        ["trace", *GRAD[1:], "--whole-tensors-up-to", "-1"],
+        ["demo", "--part", "4"],
     ],
     ids=" ".join,
 )
@@ -127,6 +139,20 @@ def test_a_file_that_cannot_be_used_ends_with_2_and_one_line_that_names_it(
     assert says in line
 
 
+@pytest.mark.parametrize(
+    ("option", "path", "says"),
+    [("--page", "none/t.html", "no folder"), ("--plot", "none/t.png", "no folder"), ("--plot", "t.html", ".png")],
+)
+def test_a_trace_that_cannot_be_written_is_not_computed(
+    folder: Path, option: str, path: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["trace", "--network", str(folder / "network.json"), "--loss", str(folder / "loss.json")]
+    words += ["--batch", str(folder / "batch.npz"), "--weights", "seed:0", option, str(folder / path)]
+    assert main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
+
+
 def test_a_seed_that_is_no_number_ends_with_2(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--network", str(folder / "network.json"), "--loss", str(folder / "loss.json")]
     words += ["--batch", str(folder / "batch.npz"), "--weights", "seed:x"]
@@ -147,7 +173,7 @@ def test_help_loads_neither_rich_nor_jax() -> None:
         "import sys\n"
         "from gradserve.cli import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
-        "loaded = {'rich', 'jax', 'onnx', 'gradserve_server'} & set(sys.modules)\n"
+        "loaded = {'rich', 'matplotlib', 'jax', 'onnx', 'gradserve_server'} & set(sys.modules)\n"
         "sys.exit(f'loaded: {loaded}' if loaded else 0)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -1,0 +1,1 @@
+"""A trace as people see it: a page to explore, a plot of how gradients flow."""
