@@ -82,7 +82,12 @@ def serve(settings: Settings) -> int:
 
 def start_worker(settings: Settings) -> Worker:
     """The worker that the settings ask for."""
-    limits = Limits(nodes=settings.max_nodes, memory_bytes=settings.memory_budget, programs=settings.max_programs)
+    limits = Limits(
+        nodes=settings.max_nodes,
+        definition_bytes=settings.max_definition_bytes,
+        memory_bytes=settings.memory_budget,
+        programs=settings.max_programs,
+    )
     if settings.isolation == "none":
         from gradserve_server.worker.in_process import InProcessWorker  # brings JAX
 

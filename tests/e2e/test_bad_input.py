@@ -265,7 +265,7 @@ ROWS: list[Row] = [
     ("loss that takes what is not there", custom(network_pb2.Graph(inputs=[tensor_pb2.TensorSpec(name="nothing")], nodes=[elementwise(1)])), BAD, "", "loss.custom"),
     ("weights that do not fit", lambda r: (setattr(r.loss, "example_weights", "w"), r.batch["w"].CopyFrom(tensor(np.ones((2, 3)), "float32"))), BAD, "SHAPE_MISMATCH", "batch.w"),
     # What is not served yet is named.
-    ("ONNX", lambda r: setattr(r.network, "onnx", b"x"), "UNIMPLEMENTED", "", "network.onnx"),
+    ("ONNX", lambda r: setattr(r.network, "onnx", b"x"), BAD, "MALFORMED_NETWORK", "network.onnx"),
     ("per example", lambda r: setattr(r.gradients, "per_example", True), "UNIMPLEMENTED", "UNSUPPORTED_OPTION", "gradients.per_example"),
     ("16 bits", lambda r: setattr(r.options, "precision", 1), "UNIMPLEMENTED", "UNSUPPORTED_OPTION", "options.precision"),
     ("weights by digest", lambda r: r.weights.digest.SetInParent(), "UNIMPLEMENTED", "", "weights.digest"),

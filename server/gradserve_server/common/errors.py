@@ -153,6 +153,18 @@ class Problem(Exception):
         return _rebuild(Reason[data.reason], data.message, data.metadata, data.retry_seconds)
 
 
+class ValuesNeeded(Exception):
+    """A program depends on the values of some inputs, not on their forms alone: they must be in its spec.
+
+    Args:
+        names: all such inputs of the network.
+    """
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+        super().__init__(", ".join(names))
+
+
 def _rebuild(reason: Reason, text: str, metadata: Mapping[str, str], retry_seconds: float | None) -> Problem:
     return Problem(reason, text, metadata=metadata, retry_seconds=retry_seconds)
 

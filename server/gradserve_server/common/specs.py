@@ -51,7 +51,7 @@ class SymbolicSpec(msgspec.Struct, frozen=True, array_like=True):
 class NetworkSource(msgspec.Struct, frozen=True, array_like=True):
     """A network as it was sent."""
 
-    format: Literal["graph"]
+    format: Literal["graph", "onnx", "onnx_text"]
     content: bytes
 
 
@@ -80,6 +80,17 @@ class Options(msgspec.Struct, frozen=True, array_like=True):
     mode: Mode = Mode.UNSPECIFIED
 
 
+class StaticValue(msgspec.Struct, frozen=True, array_like=True):
+    """The value of an input that decides what is computed."""
+
+    array: ArraySpec
+    data: bytes
+
+    def read(self) -> np.ndarray:
+        """The value as an array that cannot be written."""
+        return np.frombuffer(self.data, np.dtype(self.array.dtype)).reshape(self.array.shape)
+
+
 class ProgramSpec(msgspec.Struct, frozen=True, array_like=True):
     """Everything that a compiled program depends on. Equal specs share one program.
 
@@ -89,12 +100,14 @@ class ProgramSpec(msgspec.Struct, frozen=True, array_like=True):
         loss: a serialized `Loss` without the arrays in it; empty where there is none.
         batch: the tensors of the batch, in order of name.
         weights: the weights that come with the request, in order of name; None where the worker draws them from a seed.
+        own_weights: whether the network's own weights stand in for those that do not come with the request.
         selection: which gradients; of kind ``gradients`` only.
         options: how to compute.
         outputs: outputs to return, in the order of the request.
         shared: tensors of the batch without an axis of examples.
         vectors: further arrays that come with each request, in order of name: what is data in a loss. Their names are
             their places in the request, such as ``loss.cotangents.by_output.logits``.
+        static: values of the batch that the program depends on, where the worker has asked for them.
     """
 
     kind: Literal["gradients", "forward"]
@@ -107,6 +120,8 @@ class ProgramSpec(msgspec.Struct, frozen=True, array_like=True):
     outputs: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
     vectors: tuple[ArraySpec, ...] = ()
+    own_weights: bool = False
+    static: tuple[StaticValue, ...] = ()
 
     def key(self) -> bytes:
         """Stands for the spec, which holds a whole network and so is too large to keep."""
@@ -181,6 +196,7 @@ class Limits(msgspec.Struct, frozen=True, array_like=True):
     """Bounds on what a definition may ask for; checked in Python integers before anything is allocated."""
 
     nodes: int = 20_000
+    definition_bytes: int = 16 << 20
     block_depth: int = 16
     repeat: int = 100_000
     axes: int = 16
@@ -195,5 +211,6 @@ class Platform(msgspec.Struct, frozen=True, array_like=True):
     platform: str
     devices: tuple[str, ...]
     operations: tuple[str, ...]
+    onnx_operators: tuple[str, ...]
     losses: tuple[str, ...]
     versions: dict[str, str]

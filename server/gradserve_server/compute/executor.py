@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 
-from gradserve_server.common.errors import Problem, Reason
+from gradserve_server.common.errors import Problem, Reason, ValuesNeeded
 from gradserve_server.common.specs import (
     ArraySpec,
     DescribeSpec,
@@ -32,7 +32,7 @@ from gradserve_server.common.specs import (
     SymbolicSpec,
 )
 from gradserve_server.compute import flops, losses, program
-from gradserve_server.compute.frontends import graph
+from gradserve_server.compute.frontends import graph, onnx
 from gradserve_server.compute.frontends.graph.operations import NAMES
 from gradserve_server.compute.losses import Loss, load_loss
 from gradserve_server.compute.network import Capability, Network, Signature
@@ -46,13 +46,13 @@ class Executable:
         program: as the front knows it.
         call: weights, batch and vectors in order, then the seed; gives the results, then the checks if there are any.
         problems: what is wrong where an entry of the checks is true.
-        draw: weights from a seed, where the program draws them.
+        weights: those that do not come with a run, given the seed: fresh ones, or the network's own.
     """
 
     program: Program
     call: Callable[..., Sequence[jax.Array]]
     problems: tuple[Problem, ...]
-    draw: Callable[[int], list[jax.Array]] | None
+    weights: Callable[[int], Sequence[jax.Array]]
 
 
 @final
@@ -70,11 +70,12 @@ class Executor:
     def platform(self) -> Platform:
         """What this process computes on."""
         devices = jax.devices()
-        packages = ("jax", "jaxlib", "numpy", "ml_dtypes")
+        packages = ("jax", "jaxlib", "numpy", "ml_dtypes", "onnx")
         return Platform(
             platform={"gpu": "cuda"}.get(devices[0].platform, devices[0].platform),
             devices=tuple(str(device) for device in devices),
             operations=tuple(sorted(NAMES | {"block"})),
+            onnx_operators=onnx.names_of_operators(),
             losses=tuple(sorted(losses.NAMES)),
             versions={name: importlib.metadata.version(name) for name in packages},
         )
@@ -106,7 +107,7 @@ class Executor:
         if executable is None:
             raise KeyError(key)
         start = time.perf_counter()
-        weights = executable.draw(seeds_weights) if executable.draw else ()
+        weights = executable.weights(seeds_weights)
         results = executable.call(*weights, *arguments, np.int64(seeds_random))
         arrays = [np.asarray(result) for result in results]
         seconds = time.perf_counter() - start
@@ -117,8 +118,10 @@ class Executor:
         return arrays, seconds
 
     def initialize(self, network: NetworkSource, seed: int) -> bytes:
-        """Fresh weights and statistics as a safetensors file."""
+        """Fresh weights and statistics, or the network's own, as a safetensors file."""
         loaded = self._network(network)
+        if loaded.own_weights:
+            return safetensors.numpy.save({name: np.array(value) for name, value in loaded.own_weights.items()})
         loaded.require(Capability.FRESH_WEIGHTS)
         dtype = program.computing_type(loaded, None)
         signature = loaded.signature(loaded.symbolic_inputs(), dtype)
@@ -184,7 +187,16 @@ class Executor:
         return flops.count(traced.jaxpr.jaxpr), _peak(lowered.compile())
 
     def _compile(self, key: bytes, spec: ProgramSpec, start: float) -> Executable:
-        network = self._network(spec.network)
+        while True:
+            try:
+                return self._compile_known(key, spec, start)
+            except ValuesNeeded as needed:
+                # What tracing found out is enough for another try, if all values are there.
+                if not {one.array.name for one in spec.static}.issuperset(needed.names):
+                    raise
+
+    def _compile_known(self, key: bytes, spec: ProgramSpec, start: float) -> Executable:
+        network = self._network(spec.network).specialized({one.array.name: one.read() for one in spec.static})
         loss: Loss | None = load_loss(spec.loss, self._limits) if spec.loss else None
         if loss is None and spec.kind == "gradients":
             raise Problem(Reason.MISSING_FIELD, "gradients need a loss", field="loss")
@@ -200,14 +212,25 @@ class Executor:
             peak_bytes=_peak(compiled),
             compile_seconds=time.perf_counter() - start,
         )
-        draw = None
+        return Executable(known, compiled, found.problems, self._weights(spec, computation))
+
+    def _weights(self, spec: ProgramSpec, computation: program.Computation) -> Callable[[int], Sequence[jax.Array]]:
+        """Those that do not come with a run, given the seed."""
         if spec.weights is None:
 
-            def draw(seed: int) -> list[jax.Array]:
+            def draw(seed: int) -> Sequence[jax.Array]:
                 fresh = _draw(computation.signature, computation.dtype, seed)
                 return [fresh[one.name] for one in computation.weights]
 
-        return Executable(known, compiled, found.problems, draw)
+            return draw
+        sent = {one.name for one in spec.weights}
+        own = computation.network.own_weights
+        held = [
+            jnp.asarray(own[one.name].astype(one.dtype, copy=False))
+            for one in computation.weights
+            if one.name not in sent
+        ]
+        return lambda _: held
 
     def _lower(self, computation: program.Computation) -> tuple[Any, Any, _Found]:
         """The computation traced and lowered, and what tracing found out."""
@@ -231,6 +254,16 @@ class Executor:
         try:
             traced = jax.jit(function).trace(*forms, jax.ShapeDtypeStruct((), jnp.int64))
             return traced, traced.lower(), found[0]
+        except ValueError as error:
+            if not computation.network.irreversible or "Reverse-mode differentiation" not in str(error):
+                raise
+            raise Problem(
+                Reason.NOT_DIFFERENTIABLE,
+                "no gradient can pass a loop whose number of turns the data decides",
+                field="network",
+                node=computation.network.irreversible[0],
+                hint="Give the loop a number of turns that follows from shapes or constants.",
+            ) from None
         except RecursionError:
             raise Problem(Reason.TOO_DEEP, "the network is too deep to trace", field="network") from None
 
@@ -252,12 +285,21 @@ class Executor:
         with self._lock:
             loaded = self._networks.get(source)
         if loaded is None:
-            loaded = graph.load_network(source.content, self._limits)
+            loaded = self._load(source)
             with self._lock:
                 self._networks[source] = loaded
                 while len(self._networks) > self._limits.programs:
                     self._networks.popitem(last=False)
         return loaded
+
+    def _load(self, source: NetworkSource) -> Network:
+        match source.format:
+            case "graph":
+                return graph.load_network(source.content, self._limits)
+            case "onnx":
+                return onnx.load_network(source.content, self._limits)
+            case "onnx_text":
+                return onnx.load_network(source.content, self._limits, is_text=True)
 
     def _held(self, key: bytes) -> Executable | None:
         with self._lock:
@@ -301,6 +343,7 @@ def _draw(signature: Signature, dtype: Any, seed: int) -> dict[str, jax.Array]:
     parameters = {
         one.name: one.initializer.draw(seed, one.name, one.shape, one.stacked, dtype)
         for one in signature.parameters.values()
+        if one.initializer is not None
     }
     return parameters | {one.name: jnp.full(one.shape, one.initial, dtype) for one in signature.statistics.values()}
 

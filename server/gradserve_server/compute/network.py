@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.export
+import numpy as np
 
 from gradserve_server.common.errors import Problem, Reason, near
 from gradserve_server.common.specs import SymbolicSpec, describe
@@ -21,11 +22,14 @@ Arrays: TypeAlias = Mapping[str, jax.Array]
 
 @dataclasses.dataclass(frozen=True)
 class ParameterSpec:
-    """A parameter: its whole shape, of which the first `stacked` axes count turns of repeated blocks."""
+    """A parameter: its whole shape, of which the first `stacked` axes count turns of repeated blocks.
+
+    It has no initializer where its network comes with weights of its own.
+    """
 
     name: str
     shape: tuple[int, ...]
-    initializer: Initializer
+    initializer: Initializer | None
     stacked: int = 0
 
 
@@ -103,11 +107,34 @@ class Network(abc.ABC):
         inputs: what a batch must hold for it.
         outputs: names of what it gives.
         limitations: the capabilities that it lacks, each with the reason and what to do about it.
+        own_types: floating-point types that it asks for itself, beside those of weights and inputs.
     """
 
     inputs: tuple[SymbolicSpec, ...]
     outputs: tuple[str, ...]
     limitations: Mapping[Capability, str] = types.MappingProxyType({})
+    own_types: frozenset[str] = frozenset()
+
+    @property
+    def own_weights(self) -> Mapping[str, np.ndarray[Any, Any]]:
+        """Weights that the definition brings, for those that a request does not."""
+        return {}
+
+    @property
+    def static_inputs(self) -> tuple[str, ...]:
+        """Inputs whose values decide what is computed: `specialized` must fix them before a program is built."""
+        return ()
+
+    @property
+    def irreversible(self) -> tuple[str, ...]:
+        """Paths of nodes that no gradient can pass backwards, as far as applications have found any."""
+        return ()
+
+    def specialized(self, values: Mapping[str, np.ndarray[Any, Any]]) -> Network:
+        """The network with the static inputs fixed to `values`."""
+        if values:
+            raise TypeError("this network has no static inputs")
+        return self
 
     @abc.abstractmethod
     def signature(self, inputs: Mapping[str, jax.ShapeDtypeStruct], dtype: Any) -> Signature:

@@ -31,6 +31,9 @@ from gradserve_server.front.tensors import (
 )
 from gradserve_server.worker.interface import Content, Seeds
 
+# Formats whose networks can come with weights of their own.
+_WITH_WEIGHTS = frozenset({"onnx", "onnx_text"})
+
 
 @dataclasses.dataclass(frozen=True)
 class Task:
@@ -104,11 +107,12 @@ def _task(
 ) -> Task:
     options = options_of(request.options)
     batch, examples = _batch(request.batch, shared)
-    weights, seed = _weights(request.weights)
+    network = network_source(request.network, most_bytes)
+    weights, own_weights, seed = _weights(request.weights, network.format)
     loss, vectors = read_loss(request.loss, most_bytes) if request.HasField("loss") else (b"", {})
     spec = ProgramSpec(
         kind=kind,
-        network=network_source(request.network, most_bytes),
+        network=network,
         loss=loss,
         batch=forms(batch),
         weights=None if weights is None else forms(weights),
@@ -117,6 +121,7 @@ def _task(
         outputs=outputs,
         shared=tuple(sorted(shared)),
         vectors=forms(vectors),
+        own_weights=own_weights,
     )
     arrays = (*(weights or {}).values(), *batch.values(), *vectors.values())
     return Task(spec, arrays, Seeds(seed, request.options.seed), examples)
@@ -135,6 +140,11 @@ def network_source(definition: network_pb2.NetworkDefinition, most_bytes: int) -
             content = definition.serialized_graph
         case "graph":
             content = definition.graph.SerializeToString(deterministic=True)
+        case "onnx":
+            # Its weights do not count as definition; the worker, who can tell them apart, looks at the rest.
+            return NetworkSource("onnx", definition.onnx)
+        case "onnx_text":
+            content = definition.onnx_text.encode()
         case None:
             raise Problem(Reason.MISSING_FIELD, "there is no network", field="network")
         case _:
@@ -142,10 +152,10 @@ def network_source(definition: network_pb2.NetworkDefinition, most_bytes: int) -
                 Reason.NOT_IMPLEMENTED_YET,
                 f"networks as '{source}' are not served yet",
                 field=f"network.{source}",
-                expected="graph or serialized_graph",
+                expected="graph, serialized_graph, onnx or onnx_text",
             )
     check_size(content, f"network.{source}", most_bytes)
-    return NetworkSource("graph", content)
+    return NetworkSource("onnx_text" if source == "onnx_text" else "graph", content)
 
 
 def _refuse_unknown_here(message: Any, field: str) -> None:
@@ -206,8 +216,9 @@ def _batch(message: Mapping[str, tensor_pb2.Tensor], shared: Sequence[str]) -> t
     return arrays, arrays[first].shape[0] if first else 0
 
 
-def _weights(message: service.Weights) -> tuple[dict[str, Array] | None, int]:
-    """Arrays in order of name, or None and a seed."""
+def _weights(message: service.Weights, network_format: str) -> tuple[dict[str, Array] | None, bool, int]:
+    """Arrays in order of name, or None and a seed; and whether the network's own stand in for those not sent."""
+    has_own = network_format in _WITH_WEIGHTS
     _refuse_unknown_here(message, "weights")
     if message.keep:
         raise not_served_yet("weights.keep")
@@ -220,7 +231,9 @@ def _weights(message: service.Weights) -> tuple[dict[str, Array] | None, int]:
             read = read_safetensors(message.safetensors, "weights.safetensors")
             arrays = {name: read[name] for name in sorted(read)}
         case "seed":
-            return None, message.seed
+            return None, False, message.seed
+        case None if has_own:
+            return {}, True, 0
         case None:
             raise Problem(
                 Reason.MISSING_FIELD,
@@ -241,4 +254,4 @@ def _weights(message: service.Weights) -> tuple[dict[str, Array] | None, int]:
                 given=describe(array.dtype, array.shape),
                 expected="float16, bfloat16, float32 or float64",
             )
-    return arrays, 0
+    return arrays, has_own, 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import time
@@ -12,7 +13,7 @@ from gradserve.v1 import gradient_service_pb2 as service
 from gradserve.v1 import tensor_pb2
 from gradserve_server.common.budget import Budget, Purpose
 from gradserve_server.common.config import Settings
-from gradserve_server.common.errors import Problem, Reason
+from gradserve_server.common.errors import Problem, Reason, ValuesNeeded
 from gradserve_server.common.metrics import Metrics
 from gradserve_server.common.specs import DescribeSpec
 from gradserve_server.common.unknown_fields import refuse_unknown
@@ -23,6 +24,7 @@ from gradserve_server.front.kinds import Kind
 from gradserve_server.front.losses import read_loss
 from gradserve_server.front.options import options_of, selection_of
 from gradserve_server.front.programs import Prepared, Programs
+from gradserve_server.front.static_inputs import StaticInputs
 from gradserve_server.front.templates import Templates
 from gradserve_server.worker.interface import ProgramMissing, Worker, WorkerDied
 
@@ -78,6 +80,7 @@ class Engine:
         self._metrics = metrics
         self._programs = Programs(settings.max_programs)
         self._templates = Templates()
+        self._static_inputs = StaticInputs()
         self.budget = Budget(settings.memory_budget)
         for purpose in Purpose:
             metrics.watch_memory(purpose.value, lambda purpose=purpose: self.budget.used_by(purpose))  # type: ignore[misc]
@@ -141,6 +144,7 @@ class Engine:
             platform=platform.platform,
             devices=platform.devices,
             limits={name: getattr(self._settings, name) for name in names},
+            onnx_operators=platform.onnx_operators,
             operations=platform.operations,
             losses=platform.losses,
             versions=platform.versions | {name: importlib.metadata.version(name) for name in packages},
@@ -155,17 +159,27 @@ class Engine:
             request = convert.parse(kind.message, content)
             task = kind.task(request, self._settings.max_definition_bytes)
         converted = time.perf_counter() - start
-        prepared = self._programs.find(task.key)
-        answer = self._run(kind, task, prepared, caller, converted)
+        asked = self._static_inputs.complete(task)
+        prepared = self._programs.find(asked.key)
+        answer = self._run(kind, task, asked, prepared, caller, converted)
         # Only what has come before is worth remembering.
         if is_new and prepared is not None:
             self._templates.learn(kind.method, content, task)
         return answer
 
     def _run(
-        self, kind: Kind, task: convert.Task, prepared: Prepared | None, caller: Caller, convert_seconds: float
+        self,
+        kind: Kind,
+        task: convert.Task,
+        asked: convert.Task,
+        prepared: Prepared | None,
+        caller: Caller,
+        convert_seconds: float,
     ) -> bytes:
-        """Makes the program if there is none, runs it in memory of the budget, and makes the answer of its results."""
+        """Makes the program if there is none, runs it in memory of the budget, and makes the answer of its results.
+
+        `asked` is `task` with the values of its static inputs, as far as they are known to be that.
+        """
         compile_seconds = 0.0
         tries = _Tries()
         for _ in range(_TRIES + _TRIES):
@@ -173,9 +187,13 @@ class Engine:
             if prepared is None:
                 caller.compiling()
                 start = time.perf_counter()
-                prepared = self._again(
-                    caller, lambda: self._programs.get(task.key, task.spec, self._worker.prepare), tries
-                )
+                get = functools.partial(self._programs.get, asked.key, asked.spec, self._worker.prepare)
+                try:
+                    prepared = self._again(caller, get, tries)
+                except ValuesNeeded as needed:
+                    self._static_inputs.learn(task.spec.network, needed.names)
+                    asked = self._static_inputs.complete(task)
+                    continue
                 compile_seconds += time.perf_counter() - start
                 caller.check()
             program = prepared.program
@@ -189,7 +207,7 @@ class Engine:
                 try:
                     run = self._worker.run(program, block, task.seeds)
                 except (ProgramMissing, WorkerDied) as error:
-                    self._programs.forget(task.key, prepared)
+                    self._programs.forget(asked.key, prepared)
                     prepared = None
                     if isinstance(error, WorkerDied):
                         tries.died()

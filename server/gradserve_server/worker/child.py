@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from pythonjsonlogger.json import JsonFormatter
 
-from gradserve_server.common.errors import Problem, Reason
+from gradserve_server.common.errors import Problem, Reason, ValuesNeeded
 from gradserve_server.common.memory import keep_freed_memory
 from gradserve_server.common.specs import DescribeSpec, NetworkSource, ProgramSpec
 from gradserve_server.worker.lanes import (
@@ -69,6 +69,8 @@ class Answers:
             return self._answer(kind, self._requests[kind].decode(body))
         except Problem as problem:
             return Kind.PROBLEM, encode(problem.data())
+        except ValuesNeeded as needed:
+            return Kind.VALUES_NEEDED, encode(needed.names)
         except Exception:
             # What a stranger's network does to the code below can be anything; the front must
             # hear of it, and the caller must not see our traceback.

@@ -93,7 +93,8 @@ class Block(abc.ABC):
 class Worker(abc.ABC):
     """Compiles and runs. Every method may be called from any thread, and blocks until done.
 
-    Every method may raise `Problem` (the request is at fault) and `WorkerDied`; `run` also `ProgramMissing`.
+    Every method may raise `Problem` (the request is at fault) and `WorkerDied`; `run` also `ProgramMissing`, `prepare`
+    also `ValuesNeeded`.
     """
 
     @abc.abstractmethod
@@ -102,7 +103,11 @@ class Worker(abc.ABC):
 
     @abc.abstractmethod
     def prepare(self, spec: ProgramSpec) -> Program:
-        """Loads, checks, traces and compiles; the worker keeps the program under its key."""
+        """Loads, checks, traces and compiles; the worker keeps the program under its key.
+
+        Raises:
+            ValuesNeeded: the program depends on values that are not in `spec.static`: add them, and ask again.
+        """
 
     @abc.abstractmethod
     def allocate(self, program: Program) -> Block:

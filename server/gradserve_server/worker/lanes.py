@@ -33,6 +33,7 @@ class Kind(enum.IntEnum):
     PROBLEM = 17  # ProblemData
     MISSING = 18  # None: the program is not held
     STARTED = 19  # Platform
+    VALUES_NEEDED = 20  # tuple of names: the program depends on the values of these inputs
 
 
 class RunRequest(msgspec.Struct, frozen=True, array_like=True):

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar, final
 
 import msgspec
 
-from gradserve_server.common.errors import Problem, ProblemData
+from gradserve_server.common.errors import Problem, ProblemData, ValuesNeeded
 from gradserve_server.common.specs import (
     DescribeSpec,
     Description,
@@ -62,6 +62,7 @@ _PROGRAM: Final = msgspec.msgpack.Decoder(Program)
 _DESCRIPTION: Final = msgspec.msgpack.Decoder(Description)
 _RUN_REPLY: Final = msgspec.msgpack.Decoder(RunReply)
 _BYTES: Final = msgspec.msgpack.Decoder(bytes)
+_NAMES: Final = msgspec.msgpack.Decoder(tuple[str, ...])
 
 
 @final
@@ -240,6 +241,8 @@ class ProcessWorker(Worker):
                 reply = replies.decode(reply_body)
             elif answer is Kind.PROBLEM:
                 reply = Problem.from_data(_PROBLEM.decode(reply_body))
+            elif answer is Kind.VALUES_NEEDED:
+                reply = ValuesNeeded(_NAMES.decode(reply_body))
             elif answer is not Kind.MISSING:
                 raise LaneClosed(f"{answer} is no reply")
         except BaseException as error:
@@ -252,7 +255,7 @@ class ProcessWorker(Worker):
         self._pool.release(lane)
         if answer is Kind.MISSING:
             raise ProgramMissing
-        if isinstance(reply, Problem):
+        if isinstance(reply, (Problem, ValuesNeeded)):
             raise reply
         return reply  # type: ignore[no-any-return]
 

@@ -61,7 +61,7 @@ class ScalingWorker(Worker):
 
     def platform(self) -> Platform:
         self._begin("platform")
-        return Platform("numpy", ("cpu:0",), ("multiply",), ("output",), {"numpy": np.__version__})
+        return Platform("numpy", ("cpu:0",), ("multiply",), (), ("output",), {"numpy": np.__version__})
 
     def prepare(self, spec: ProgramSpec) -> Program:
         self._begin("prepare")

@@ -157,7 +157,7 @@ OPTIONS: list[tuple[str, Callable[[Request], object]]] = [
     ("weights.keep", lambda one: setattr(one.weights, "keep", True)),
     ("weights.digest", lambda one: one.weights.digest.SetInParent()),
     ("weights.attachment", lambda one: one.weights.attachment.SetInParent()),
-    ("network.onnx", lambda one: setattr(one.network, "onnx", b"x")),
+    ("network.stablehlo", lambda one: setattr(one.network, "stablehlo", b"x")),
     ("network.digest", lambda one: one.network.digest.SetInParent()),
     ("batch.x.attachment", lambda one: one.batch["x"].attachment.SetInParent()),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 import jax
@@ -39,8 +40,11 @@ def build(spec: ProgramSpec, network: Network, loss: Loss | None) -> Computation
     if spec.weights is None:
         weights = all_weights(signature, dtype)
     else:
-        weights = spec.weights
-        check_weights(signature, weights)
+        own = network.own_weights if spec.own_weights else {}
+        check_weights(signature, spec.weights, own)
+        given = {one.name for one in spec.weights}
+        held = (one for one in all_weights(signature, dtype) if one.name in own and one.name not in given)
+        weights = (*held, *spec.weights)
     for index, name in enumerate(spec.outputs):
         if name not in network.outputs:
             raise Problem(
@@ -58,8 +62,9 @@ def build(spec: ProgramSpec, network: Network, loss: Loss | None) -> Computation
 
 
 def computing_type(network: Network, weights: tuple[ArraySpec, ...] | None) -> Any:
-    """float64 where a weight is; where none is sent, where an input is; else float32."""
-    types = [one.dtype for one in weights] if weights else [one.dtype for one in network.inputs]
+    """float64 where a weight is, or the network asks for it; where none is sent, where an input is; else float32."""
+    types = {one.dtype for one in weights} if weights else {one.dtype for one in network.inputs}
+    types |= network.own_types
     return jnp.float64 if "float64" in types else jnp.float32
 
 
@@ -75,8 +80,8 @@ def _shapes(signature: Signature) -> dict[str, tuple[int, ...]]:
     return shapes | {one.name: one.shape for one in signature.statistics.values()}
 
 
-def check_weights(signature: Signature, weights: tuple[ArraySpec, ...]) -> None:
-    """Refuses weights that are missing, not known, or of another shape."""
+def check_weights(signature: Signature, weights: tuple[ArraySpec, ...], own: Container[str] = ()) -> None:
+    """Refuses weights that are missing, not known, or of another shape; those in `own` need not be sent."""
     needed = _shapes(signature)
     given = {one.name: one for one in weights}
     for name, one in given.items():
@@ -88,7 +93,7 @@ def check_weights(signature: Signature, weights: tuple[ArraySpec, ...]) -> None:
                 given=str(one),
                 hint=near(name, [path for path in needed if path not in given] or needed),
             )
-    missing = [name for name in needed if name not in given]
+    missing = [name for name in needed if name not in given and name not in own]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise Problem(
@@ -137,6 +142,13 @@ def _check_inputs(network: Network, selection: Selection) -> None:
             raise Problem(
                 Reason.NOT_DIFFERENTIABLE,
                 "only floating-point inputs have gradients",
+                field=field,
+                given=str(inputs[name]),
+            )
+        if name in network.static_inputs:
+            raise Problem(
+                Reason.NOT_DIFFERENTIABLE,
+                "this input decides shapes, and so has no gradient",
                 field=field,
                 given=str(inputs[name]),
             )

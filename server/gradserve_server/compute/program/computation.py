@@ -71,7 +71,7 @@ class Computation:
         signature: of the network, for these shapes.
         dtype: floating-point type of weights, loss and gradients.
         spec: what was asked.
-        weights: forms of all weights, statistics included, in order of name.
+        weights: forms of all weights, statistics included: first the network's own, then those that were sent.
         selected: parameters to differentiate, in forward order.
     """
 

@@ -1,0 +1,161 @@
+"""The walk over nodes: each gets its inputs, what it resolves to runs, its outputs get their names."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.errors import JAXTypeError
+
+from gradserve_server.common.errors import Problem, Reason, ValuesNeeded, shorten
+from gradserve_server.compute.frontends.onnx import bounds
+from gradserve_server.compute.frontends.onnx.call import Call, StaticNeeded, form, to_jax
+from gradserve_server.compute.frontends.onnx.definition import Function, Graph, Node
+from gradserve_server.compute.frontends.onnx.frame import Frame
+from gradserve_server.compute.frontends.onnx.resolution import resolve
+from gradserve_server.compute.frontends.onnx.table import Operator, Value
+
+
+def run_nodes(nodes: Sequence[Node], frame: Frame) -> None:
+    """Evaluates `nodes` in order; their outputs are added to the frame's values."""
+    for node in nodes:
+        inputs = tuple(_look_up(name, frame) for name in node.inputs)
+        outputs = _evaluate(node, inputs, frame)
+        for name, value in zip(node.outputs, outputs, strict=False):
+            if name:
+                frame.values[name] = value
+
+
+def run_graph(
+    graph: Graph,
+    inputs: Sequence[Value],
+    frame: Frame,
+    *,
+    prefix: str = "",
+    initializers: Mapping[str, Value] = {},
+) -> list[Value]:
+    """Outputs of a graph inside of `frame`.
+
+    Args:
+        graph: the graph.
+        inputs: values of its inputs, in order.
+        frame: what encloses it.
+        prefix: of the paths of its nodes, added to the frame's.
+        initializers: values in place of the graph's own.
+    """
+    own = {name: initializers.get(name, frame.constant(array)) for name, array in graph.initializers.items()}
+    own |= dict(zip(graph.inputs, inputs, strict=True))
+    inner = dataclasses.replace(frame, values=ChainMap(own, frame.values), prefix=frame.prefix + prefix)
+    run_nodes(graph.nodes, inner)
+    return [inner.values[name] for name in graph.outputs]
+
+
+def _look_up(name: str, frame: Frame) -> Value | None:
+    return frame.values[name] if name else None
+
+
+def _evaluate(node: Node, inputs: tuple[Value, ...], frame: Frame) -> list[Value]:
+    frame.count(node)
+    meaning = resolve(node, frame.model, frame.opsets)
+    attributes = dict(node.attributes)
+    for name, outer in node.references.items():
+        if outer in frame.attributes:
+            attributes[name] = frame.attributes[outer]
+    try:
+        with jax.named_scope(node.name):
+            if isinstance(meaning, Function):
+                return _call_function(meaning, node, attributes, inputs, frame)
+            assert meaning is not None, "check_supported has seen it"
+            return _apply(meaning, node, attributes, inputs, frame)
+    except (StaticNeeded, ValuesNeeded):
+        raise
+    except Problem as problem:
+        raise problem.at(node=frame.path(node), field="network") from None
+    except jax.errors.InconclusiveDimensionOperation as error:
+        raise Problem(
+            Reason.INVALID_NODE,
+            f"its shape cannot be known from the names of dimensions alone ({_first_line(error)})",
+            field="network",
+            node=frame.path(node),
+            hint="Declare sizes instead of names, or give `dimensions`.",
+        ) from error
+    except (
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        LookupError,
+        NotImplementedError,
+        AttributeError,
+        JAXTypeError,
+    ) as error:
+        # What an operator did not foresee is still its caller's input: JAX says what does not fit.
+        raise Problem(
+            Reason.INVALID_NODE,
+            f"the operator {node.operator} does not take this ({_first_line(error)})",
+            field="network",
+            node=frame.path(node),
+            given=", ".join(form(value) for value in inputs) or "no inputs",
+        ) from error
+
+
+def _apply(
+    row: Operator, node: Node, attributes: Mapping[str, Any], inputs: tuple[Value, ...], frame: Frame
+) -> list[Value]:
+    folds = row.folds and all(value is None or _is_small(value) for value in inputs)
+    call = Call(node, row.since_version, attributes, inputs, frame, np if folds else jnp)
+    with np.errstate(all="ignore"):
+        result = row.function(call)
+    outputs = list(result) if isinstance(result, list) else [result]
+    for index, value in enumerate(outputs):
+        if folds and isinstance(value, (np.generic, int, float, bool)):
+            outputs[index] = np.asarray(value)
+        if not isinstance(value, tuple) and value is not None:
+            frame.check_elements(np.shape(value) if isinstance(value, (int, float)) else value.shape, node)
+    return outputs
+
+
+def _is_small(value: Value) -> bool:
+    return isinstance(value, np.ndarray) and value.size <= bounds.FOLDED_ELEMENTS
+
+
+def _call_function(
+    function: Function, node: Node, attributes: Mapping[str, Any], inputs: tuple[Value, ...], frame: Frame
+) -> list[Value]:
+    if len(inputs) > len(function.inputs):
+        raise Problem(
+            Reason.INVALID_NODE,
+            "more inputs than the function has",
+            given=str(len(inputs)),
+            expected=str(len(function.inputs)),
+        )
+    padded = (*inputs, *(None for _ in range(len(function.inputs) - len(inputs))))
+    inner = dataclasses.replace(
+        frame,
+        opsets=function.opsets,
+        values=dict(zip(function.inputs, padded, strict=True)),
+        attributes={**function.defaults, **attributes},
+        prefix=f"{frame.path(node)}/",
+    )
+    run_nodes(function.nodes, inner)
+    return [inner.values[name] for name in function.outputs]
+
+
+def _first_line(error: Exception) -> str:
+    return shorten((str(error) or type(error).__name__).strip().splitlines()[0], 200)
+
+
+def as_output(value: Value) -> jax.Array:
+    """A value as an output of the network."""
+    if value is None or isinstance(value, tuple):
+        raise Problem(
+            Reason.UNSUPPORTED_OPERATION,
+            "an output of the network is no tensor",
+            field="network",
+            given=form(value),
+        )
+    return to_jax(value)
