@@ -17,7 +17,11 @@ from gradserve_server.compute.network import Context, Network, Signature
 
 Arrays = Mapping[str, np.ndarray]
 # Only how fast programs compile, not what they compute: each test runs its own a few times.
-QUICK: dict[str, Any] = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+QUICK: dict[str, Any] = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+    "xla_cpu_use_fusion_emitters": False,
+}
 
 
 def node(name: str, inputs: str | Sequence[str] = (), *, share: str = "", **operation: Any) -> network_pb2.Node:

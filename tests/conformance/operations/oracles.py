@@ -117,10 +117,15 @@ def convolution(geometry: Geometry, groups: int = 1) -> Callable[[Weights, Array
     return compute
 
 
-def transposed(geometry: Geometry) -> Callable[[Weights, Array], Array]:
+def transposed(geometry: Geometry, groups: int = 1) -> Callable[[Weights, Array], Array]:
     """Each element of x adds the kernel, turned around, to where it lands in the result."""
 
     def compute(w: Weights, x: Array) -> Array:
+        if groups > 1:
+            kernels, parts = np.split(w["kernel"], groups, -1), np.split(x, groups, -1)
+            ungrouped = transposed(geometry)
+            y = np.concatenate([ungrouped({"kernel": k}, part) for k, part in zip(kernels, parts, strict=True)], -1)
+            return y + w["bias"] if "bias" in w else y
         kernel = w["kernel"]
         stride, extent = geometry.stride, geometry.extent
         whole = [(n - 1) * s + e for n, s, e in zip(x.shape[1:-1], stride, extent, strict=True)]
@@ -190,3 +195,78 @@ def stored_normalization(w: Weights, x: Array) -> Array:
 
 def log_sum_exp(x: Array, axes: tuple[int, ...] | None, keepdims: bool) -> Array:
     return np.log(np.sum(np.exp(x), axis=axes, keepdims=keepdims))
+
+
+def _turned(x: Array, base: float) -> Array:
+    """Pairs of features [batch, length, heads, size] as complex numbers, turned by their positions."""
+    half = x.shape[-1] // 2
+    pairs = x[..., :half] + 1j * x[..., half:]
+    for position, feature in np.ndindex(x.shape[1], half):
+        pairs[:, position, :, feature] *= np.exp(1j * position * base ** (-2 * feature / x.shape[-1]))
+    return np.concatenate([pairs.real, pairs.imag], -1)
+
+
+def attention(causal: bool, base: float, cross: bool) -> Callable[..., Array]:
+    """By exponentials of the scores, counted where a key is seen."""
+
+    def compute(w: Weights, x: Array, *others: Array) -> Array:
+        context = others[0] if cross else x
+
+        def project(name: str, y: Array) -> Array:
+            z = np.einsum("blf,fhd->blhd", y, w[f"{name}/kernel"]) + w.get(f"{name}/bias", 0.0)
+            return _turned(z, base) if base and name != "value" else z
+
+        query, key, value = project("query", x), project("key", context), project("value", context)
+        heads, size = query.shape[2:]
+        key, value = (np.repeat(one, heads // key.shape[2], 2) for one in (key, value))
+        weights = np.exp(np.einsum("bqhd,bkhd->bhqk", query, key) / size**0.5)
+        if causal:
+            weights *= np.tri(*weights.shape[2:])
+        if len(others) > cross:
+            mask = others[cross] != 0
+            weights *= mask if mask.ndim == 4 else mask[:, None] if mask.ndim == 3 else mask[:, None, None]
+        total = weights.sum(-1, keepdims=True)
+        shares = weights / np.where(total == 0, 1, total)
+        return np.einsum("bhqk,bkhd,hdf->bqf", shares, value, w["output/kernel"]) + w.get("output/bias", 0.0)
+
+    return compute
+
+
+def _step(cell: str, w: Weights, x: Array, h: Array, c: Array) -> tuple[Array, Array]:
+    """Result and memory after one time."""
+    gates, own = x @ w["kernel"] + w["bias"], h @ w["recurrent_kernel"]
+    if cell == "SIMPLE":
+        return np.tanh(gates + own), c
+    if cell == "LSTM":
+        i, f, g, o = np.split(gates + own, 4, -1)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        return sigmoid(o) * np.tanh(c), c
+    (r, z, n), (hr, hz, hn) = np.split(gates, 3, -1), np.split(own + w["recurrent_bias"], 3, -1)
+    n = np.tanh(n + sigmoid(r + hr) * hn)
+    return (1 - sigmoid(z + hz)) * n + sigmoid(z + hz) * h, c
+
+
+def recurrent(cell: str, bidirectional: bool, last_only: bool) -> Callable[..., Array]:
+    """Step by step."""
+
+    def one_way(w: Weights, x: Array, mask: Array | None, backward: bool) -> Array:
+        h = c = np.zeros((x.shape[0], w["recurrent_kernel"].shape[0]))
+        states = np.zeros((*x.shape[:2], h.shape[1]))
+        times = range(x.shape[1])
+        for time in reversed(times) if backward else times:
+            after = _step(cell, w, x[:, time], h, c)
+            kept = np.zeros((len(x), 1), bool) if mask is None else mask[:, time, None] == 0
+            h, c = (np.where(kept, old, new) for old, new in zip((h, c), after, strict=True))
+            states[:, time] = h
+        return h if last_only else states
+
+    def compute(w: Weights, x: Array, mask: Array | None = None) -> Array:
+        if not bidirectional:
+            return one_way(w, x, mask, False)
+        parts = []
+        for prefix in ("forward/", "backward/"):
+            own = {name.removeprefix(prefix): value for name, value in w.items() if name.startswith(prefix)}
+            parts.append(one_way(own, x, mask, prefix == "backward/"))
+        return np.concatenate(parts, -1)
+
+    return compute

@@ -32,8 +32,18 @@ Concatenate, Gather, Range, Slice, Transpose, Window = (
     network_pb2.Transpose,
     network_pb2.Window,
 )
+Cumulative, Einsum, Pad, Random, Rearrange, TopK = (
+    network_pb2.Cumulative,
+    network_pb2.Einsum,
+    network_pb2.Pad,
+    network_pb2.Random,
+    network_pb2.Rearrange,
+    network_pb2.TopK,
+)
 NAN = float("nan")
-IMAGE = (2, 5, 4, 3)
+IMAGE, SEQUENCE = (2, 5, 4, 3), (2, 4, 6)
+EQUATIONS = ["", "ab", "ab->a->b", "a,b->a", "a1->a", "...a...->a", "ab->c", "ab->aa", "...b->b", "a.b->a"]
+PATTERNS = ["", "a b", "a -> a", "a b -> a", "a b -> a b c", "a b -> a (b", "a b -> a -> b", "a b ->" + " 1" * 600]
 
 
 def convolution(groups: int = 0, transposed: bool = False, **fields: Any) -> dict[str, Any]:
@@ -47,6 +57,14 @@ def maximum(**fields: Any) -> dict[str, Any]:
 
 def initialized(**fields: Any) -> dict[str, Any]:
     return {"dense": Dense(units=2, kernel_initializer=network_pb2.Initializer(**fields))}
+
+
+def attention(**fields: Any) -> dict[str, Any]:
+    return {"attention": network_pb2.Attention(**{"heads": 3, **fields})}
+
+
+def recurrent(**fields: Any) -> dict[str, Any]:
+    return {"recurrent": network_pb2.Recurrent(**{"cell": 2, "units": 2, **fields})}
 
 
 # Operation on x of this shape, and the field that is at fault.
@@ -122,6 +140,43 @@ FAULTS: list[tuple[dict[str, Any], tuple[int, ...], str]] = [
     ({"elementwise": Elementwise(function=10, axis=2)}, (2, 3), "axis"),
     ({"elementwise": Elementwise(function=28)}, (2, 3), "elementwise"),
     ({"concatenate": Concatenate(axis=0)}, (2, 3), "inputs"),
+    (attention(heads=0), SEQUENCE, "heads"),
+    (attention(heads=4), SEQUENCE, "heads"),
+    (attention(key_value_heads=2), SEQUENCE, "key_value_heads"),
+    (attention(key_value_heads=-1), SEQUENCE, "key_value_heads"),
+    (attention(head_size=-1), SEQUENCE, "head_size"),
+    (attention(rotary_base=-1.0), SEQUENCE, "rotary_base"),
+    (attention(rotary_base=NAN), SEQUENCE, "rotary_base"),
+    (attention(rotary_base=10.0, head_size=5), SEQUENCE, "rotary_base"),
+    (attention(mask="x"), SEQUENCE, "mask"),
+    (attention(), (2, 3), "attention"),
+    (recurrent(cell=0), SEQUENCE, "cell"),
+    (recurrent(units=0), SEQUENCE, "units"),
+    (recurrent(mask="x"), SEQUENCE, "mask"),
+    (recurrent(), (2, 3), "recurrent"),
+    *(({"einsum": Einsum(equation=equation)}, (2, 3), "equation") for equation in EQUATIONS),
+    ({"einsum": Einsum(equation="abc->a")}, (2, 3), "einsum"),
+    ({"einsum": Einsum(equation="a->a")}, (2, 3), "einsum"),
+    ({"einsum": Einsum(equation="aa->a")}, (2, 3), "einsum"),
+    *(({"rearrange": Rearrange(pattern=pattern)}, (2, 3), "pattern") for pattern in PATTERNS),
+    *(
+        ({"rearrange": Rearrange(pattern="a b -> a b c", sizes={name: size})}, (2, 3), field)
+        for name, size, field in (("c", 0, "sizes"), ("c", 2**62, "sizes"), ("d", 2, "pattern"), ("tensor", 2, "sizes"))
+    ),
+    ({"rearrange": Rearrange(pattern="a (b c) -> a b c", sizes={"b": 2})}, (2, 3), "pattern"),
+    ({"top_k": TopK()}, (2, 3), "k"),
+    ({"top_k": TopK(k=4)}, (2, 3), "k"),
+    ({"top_k": TopK(k=1)}, (), "top_k"),
+    ({"random": Random(shape=[2])}, (2, 3), "distribution"),
+    ({"random": Random(distribution=1, shape=[2])}, (2, 3), "shape"),
+    ({"cumulative": Cumulative(axis=0)}, (2, 3), "function"),
+    ({"cumulative": Cumulative(function=1)}, (2, 3), "axis"),
+    ({"cumulative": Cumulative(function=1, axis=-3)}, (2, 3), "axis"),
+    ({"pad": Pad(low=[1])}, (2, 3), "low"),
+    ({"pad": Pad(high=[1, 1, 1])}, (2, 3), "high"),
+    ({"pad": Pad(low=[-1, 0], high=[-1, 0])}, (2, 3), "low"),
+    ({"pad": Pad(low=[1, 0], high=[-2, 0])}, (2, 3), "high"),
+    ({"pad": Pad(value=NAN)}, (2, 3), "value"),
 ]
 
 
@@ -142,15 +197,6 @@ def test_an_attribute_that_makes_no_sense_is_named(
     assert caught.value.metadata["field"].endswith(field)
     # Foreseen, and not by what JAX makes of it.
     assert "does not take this" not in str(caught.value)
-
-
-def test_what_is_not_served_yet_is_said_to_be_so() -> None:
-    x = np.zeros((2, 5, 4, 4))
-    network = load(graph([spec("x", x.shape)], node("up", "x", **convolution(groups=2, transposed=True))))
-    with pytest.raises(Problem) as caught:
-        signature(network, {"x": x})
-    assert caught.value.reason is Reason.UNSUPPORTED_OPERATION
-    assert caught.value.metadata["field"] == "network.graph.nodes[0].convolution.groups"
 
 
 def test_inputs_that_do_not_fit_each_other_are_named() -> None:
@@ -178,6 +224,60 @@ def test_inputs_that_do_not_fit_each_other_are_named() -> None:
         assert said in str(caught.value)
         assert caught.value.metadata["node"] == "bad"
         assert "does not take this" not in str(caught.value)
+
+
+def test_masks_contexts_and_terms_that_do_not_fit_are_named() -> None:
+    shapes = {"x": (2, 4, 6), "c": (2, 5, 6), "one": (1, 5, 6), "k": (2, 5), "qk": (2, 4, 5), "flat": (4,), "i": (2,)}
+    inputs = {name: np.zeros(shape) for name, shape in shapes.items()}
+    inputs["i"] = inputs["i"].astype(np.int32)
+    inputs["b"] = np.zeros((2, 4), bool)
+    specs = [spec(name, value.shape, value.dtype) for name, value in inputs.items()]
+    cases: list[tuple[str, dict[str, Any], str]] = [
+        ("x k", attention(mask="k"), "'k'"),
+        ("x qk", attention(mask="qk"), "[2, 4, 4]"),
+        ("x c qk", attention(mask="k"), "mask"),
+        ("x k", attention(mask="c"), "'k'"),
+        ("x flat", attention(mask="flat"), "'flat'"),
+        ("x c x", attention(), "mask"),
+        ("x one", attention(), "examples"),
+        ("x k", attention(), "'k'"),
+        ("i", attention(), "floating-point"),
+        ("x k", recurrent(mask="k"), "'k'"),
+        ("x qk", recurrent(mask="qk"), "'qk'"),
+        ("x k", recurrent(), "mask"),
+        ("x c", {"einsum": Einsum(equation="abc,abc->a")}, "'b' is 5 here and 4 before"),
+        ("x c", {"einsum": Einsum(equation="...c,...c->...")}, "'...' is 5 here and 4 before"),
+        ("x", {"einsum": Einsum(equation="abc,abc->a")}, "2 terms"),
+        ("b", {"einsum": Einsum(equation="ab->a")}, "booleans"),
+        ("b", {"cumulative": Cumulative(function=1, axis=0)}, "booleans"),
+        ("b", {"top_k": TopK(k=1)}, "booleans"),
+        ("b", {"pad": Pad(value=2.0)}, "bool"),
+        ("i", {"pad": Pad(value=0.5)}, "int32"),
+        ("i", {"pad": Pad(value=2.0**31)}, "int32"),
+        ("", {"random": Random(distribution=1, shape=[0])}, "at least 1"),
+        ("", {"random": Random(distribution=1, shape=[1] * 17)}, "not a shape"),
+    ]
+    for names, operation, said in cases:
+        with pytest.raises(Problem) as caught:
+            signature(load(graph(specs, node("bad", names, **operation))), inputs)
+        assert said in str(caught.value)
+        assert caught.value.reason is Reason.INVALID_NODE
+        assert caught.value.metadata["node"] == "bad"
+        assert "does not take this" not in str(caught.value)
+
+
+def test_results_that_no_memory_holds_are_refused_before_they_are_made() -> None:
+    x = np.zeros((2, 3))
+    for operation in (
+        {"pad": Pad(low=[2**62, 0], high=[2**62, 0])},
+        {"rearrange": Rearrange(pattern="a b -> a b c d", sizes={"c": 2**30, "d": 2**30})},
+        {"random": Random(distribution=1, shape=[2**62, 2**62])},
+    ):
+        inputs = () if "random" in operation else "x"
+        with pytest.raises(Problem) as caught:
+            signature(load(graph([spec("x", x.shape)], node("bad", inputs, **operation))), {"x": x})
+        assert caught.value.reason is Reason.TOO_LARGE
+        assert caught.value.metadata["node"] == "bad"
 
 
 def test_a_misspelt_reference_gives_the_name_that_is_near() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import pytest
 
 from gradserve.v1 import network_pb2
 from gradserve_server.common.errors import Problem
-from tests.conformance.operations.graphs import graph, load, node, spec
+from tests.conformance.operations.graphs import free, graph, load, node, spec
 
 SAME = network_pb2.Window.PADDING_SAME
 Convolution, Pooling, Window = network_pb2.Convolution, network_pb2.Pooling, network_pb2.Window
@@ -67,6 +68,43 @@ CASES: dict[str, tuple[tuple[int | str, ...], dict[str, Any], str]] = {
     "transpose": (Table, {"transpose": network_pb2.Transpose()}, "(6, length, batch)"),
     "slice": (Table, {"slice": network_pb2.Slice(axis=1, start=1)}, "(batch, length - 1, 6)"),
     "range": (Table, {"range": network_pb2.Range(axis=1)}, "(length,)"),
+    "attention": (
+        Table,
+        {"attention": network_pb2.Attention(heads=2, key_value_heads=1, causal=True, rotary_base=10.0, head_size=2)},
+        "(batch, length, 6)",
+    ),
+    "recurrent": (Table, {"recurrent": network_pb2.Recurrent(cell=2, units=3)}, "(batch, length, 3)"),
+    "recurrent in both directions, last": (
+        Table,
+        {"recurrent": network_pb2.Recurrent(cell=3, units=3, bidirectional=True, last_only=True)},
+        "(batch, 6)",
+    ),
+    "grouped transposed convolution": (
+        Image,
+        {"convolution": Convolution(filters=2, groups=2, transposed=True, window=Window(size=[3, 2], stride=[2, 1]))},
+        "(batch, 2*height + 1, width + 1, 2)",
+    ),
+    "einsum": (Table, {"einsum": network_pb2.Einsum(equation="...c->c...")}, "(6, batch, length)"),
+    "rearrange": (
+        Table,
+        {"rearrange": network_pb2.Rearrange(pattern="b l (h d) -> (b h) new l d", sizes={"h": 2, "new": 4})},
+        "(2*batch, 4, length, 3)",
+    ),
+    "top_k": (Table, {"top_k": network_pb2.TopK(k=2)}, "(batch, length, 2)"),
+    "top_k of a named axis": (("batch", "length"), {"top_k": network_pb2.TopK(k=4, indices=True)}, "(batch, 4)"),
+    "random": (Table, {"random": network_pb2.Random(distribution=3)}, "(batch, length, 6)"),
+    "cumulative": (
+        Table,
+        {"cumulative": network_pb2.Cumulative(function=2, axis=1, reverse=True)},
+        "(batch, length, 6)",
+    ),
+    "pad": (Table, {"pad": network_pb2.Pad(low=[0, -1, 1], high=[2, -1, 0])}, "(batch + 2, max(0, length - 2), 7)"),
+    "slice inside": (
+        Table,
+        {"slice": network_pb2.Slice(axis=1, start=1, stop=-1, step=2)},
+        "(batch, floordiv(length - 1, 2), 6)",
+    ),
+    "slice of the end": (Table, {"slice": network_pb2.Slice(axis=1, start=-3, stop=-1)}, "(batch, 2, 6)"),
 }
 
 
@@ -80,7 +118,27 @@ def test_the_output_has_named_sizes_and_those_of_a_batch_agree(name: str) -> Non
     sizes = {"batch": 3, "height": 7, "width": 5, "length": 4}
     sizes = {one: size for one, size in sizes.items() if one in shape}
     bound = network.signature(network.bound_inputs(sizes), jnp.float32).outputs["node"].shape
-    assert bound == tuple(eval(str(size), {"max": max}, sizes) for size in found)
+    assert bound == tuple(eval(str(size), {"max": max, "floordiv": operator.floordiv}, sizes) for size in found)
+
+
+def test_masks_contexts_and_directions_may_have_named_sizes() -> None:
+    body = graph(free("x"), node("dense", "x", dense=network_pb2.Dense(units=2)))
+    network = load(
+        graph(
+            [spec("x", Table), spec("context", ("batch", "other", 3)), spec("mask", ("batch", "other"), "bool")],
+            node("cross", "x context mask", attention=network_pb2.Attention(heads=2, mask="mask")),
+            node("gru", "context mask", recurrent=network_pb2.Recurrent(cell=3, units=2, mask="mask")),
+            node("block", "x", block=network_pb2.Block(body=body)),
+            node("tangent", "x", tangent=network_pb2.Tangent(of="block")),
+            outputs=["cross", "gru", "tangent"],
+        )
+    )
+    found = network.signature(network.symbolic_inputs(), jnp.float32).outputs
+    assert {name: str(one.shape) for name, one in found.items()} == {
+        "cross": "(batch, length, 6)",
+        "gru": "(batch, other, 2)",
+        "tangent": "(batch, length, 2)",
+    }
 
 
 def test_sums_and_joins_of_named_sizes() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import jax
@@ -28,6 +28,19 @@ Attributes = TypeVar("Attributes")
 
 
 @dataclasses.dataclass(frozen=True)
+class AppliedBlock:
+    """An earlier block of the same graph, as it was applied.
+
+    Attributes:
+        inputs: by the names that its body has for them, in order.
+        first_output: its first output for other inputs in the same order; leaves nothing behind.
+    """
+
+    inputs: Mapping[str, Value]
+    first_output: Callable[[Sequence[Value]], jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
 class Call(Generic[Attributes]):
     """One application of one operation.
 
@@ -37,6 +50,7 @@ class Call(Generic[Attributes]):
         inputs: values of its inputs.
         direct: for each input, whether it came with the batch as it is (see `check_index`).
         scope: where parameters, statistics and random keys come from.
+        blocks: earlier blocks of the same graph, by name.
     """
 
     node: Node
@@ -44,6 +58,7 @@ class Call(Generic[Attributes]):
     inputs: tuple[Value, ...]
     direct: tuple[bool, ...]
     scope: Scope
+    blocks: Mapping[str, AppliedBlock]
 
     @property
     def training(self) -> bool:
@@ -57,8 +72,7 @@ class Call(Generic[Attributes]):
 
     def array(self, index: int = 0) -> jax.Array:
         """An input as an array of whatever type it has."""
-        value = self.inputs[index]
-        return jnp.asarray(value, self.dtype) if isinstance(value, float) else value
+        return as_array(self.inputs[index], self.dtype)
 
     def floating(self, index: int = 0) -> jax.Array:
         """An input that must be of floating-point type."""
@@ -73,6 +87,11 @@ class Call(Generic[Attributes]):
         if not jnp.issubdtype(array.dtype, jnp.integer):
             raise self.refuse_input(index, "it takes integers", "", "int32[...]")
         return array
+
+    def mask(self, index: int) -> jax.Array:
+        """An input of any type as booleans: where it is not 0."""
+        array = self.array(index)
+        return array if array.dtype == jnp.bool_ else array != 0
 
     def parameter(
         self,
@@ -117,6 +136,13 @@ class Call(Generic[Attributes]):
         if not -rank <= axis < rank:
             raise self.refuse(field, "there is no such axis", given=str(axis), expected=f"{-rank} to {rank - 1}")
         return axis % rank
+
+    def required_axis(self, rank: int) -> int:
+        """The attribute ``axis`` counted from the front, refused where it is not set or there is no such axis."""
+        message: Any = self.attributes
+        if not message.HasField("axis"):
+            raise Problem(Reason.MISSING_FIELD, "the axis is not set", field=f"{self.node.field}.axis")
+        return self.axis(message.axis, rank, "axis")
 
     def positive(self, field: str) -> int:
         """An attribute that must be at least 1."""
@@ -173,15 +199,6 @@ class Call(Generic[Attributes]):
             hint=hint,
         )
 
-    def unsupported(self, field: str, message: str) -> Problem:
-        """A problem with an option that the contract has and this server does not serve yet."""
-        return Problem(
-            Reason.UNSUPPORTED_OPERATION,
-            message,
-            field=f"{self.node.field}.{field}",
-            node=self.node.path,
-        )
-
     def _initializer(self, chosen: network_pb2.Initializer, default: Initializer) -> Initializer:
         kind = chosen.WhichOneof("distribution")
         if kind == "variance_scaling":
@@ -202,6 +219,11 @@ class Call(Generic[Attributes]):
         if not math.isfinite(value) or (kind != "constant" and value < 0):
             raise self.refuse("initializer", "not a number to start from", given=str(value))
         return Initializer(kind, value)
+
+
+def as_array(value: Value, dtype: Any) -> jax.Array:
+    """A value as an array; a bare number takes `dtype`."""
+    return jnp.asarray(value, dtype) if isinstance(value, float) else value
 
 
 def form(value: Value) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import zlib
 from collections.abc import Mapping
 from typing import final
 
@@ -11,10 +13,10 @@ import jax.numpy as jnp
 from gradserve_server.common.errors import Problem, Reason, near
 from gradserve_server.common.specs import Limits, describe
 from gradserve_server.compute.frontends.graph import operations
-from gradserve_server.compute.frontends.graph.call import Value
+from gradserve_server.compute.frontends.graph.call import Value, as_array
 from gradserve_server.compute.frontends.graph.definition import Graph, parse, read
 from gradserve_server.compute.frontends.graph.scope import Applying, Declaring
-from gradserve_server.compute.frontends.graph.walk import Entry, as_array, walk
+from gradserve_server.compute.frontends.graph.walk import Entry, walk
 from gradserve_server.compute.network import Context
 
 
@@ -78,7 +80,7 @@ class CustomGraph:
                 value = value.astype(context.dtype)
             entries[name] = Entry(value, name in batch and name not in outputs)
         self._check_pure({name: entry.value for name, entry in entries.items()}, context)
-        scope = Applying(context, self._limits, {}, {})
+        scope = Applying(self._own_randomness(context), self._limits, {}, {})
         result = as_array(next(iter(walk(self._graph, entries, scope).values())), context.dtype)
         if not jnp.issubdtype(result.dtype, jnp.floating):
             raise Problem(
@@ -88,6 +90,12 @@ class CustomGraph:
                 given=describe(result.dtype, result.shape),
             )
         return result
+
+    def _own_randomness(self, context: Context) -> Context:
+        """`context` with a key of this loss's own: nodes may be named as nodes of the network are."""
+        if context.key is None:
+            return context
+        return dataclasses.replace(context, key=jax.random.fold_in(context.key, zlib.crc32(self._graph.field.encode())))
 
     def _check_pure(self, values: Mapping[str, Value], context: Context) -> None:
         """Refuses what a loss may not have: parameters and statistics of its own, and a mode."""

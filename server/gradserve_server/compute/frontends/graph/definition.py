@@ -55,12 +55,21 @@ class Input:
 
 @dataclasses.dataclass(frozen=True)
 class Graph:
-    """Nodes in topological order."""
+    """Nodes in topological order.
+
+    Attributes:
+        inputs: what it takes.
+        nodes: one operation each.
+        outputs: names of the nodes that it gives.
+        field: path of its message in the request.
+        walked: number of nodes that one walk over it meets, blocks and their derivatives included.
+    """
 
     inputs: tuple[Input, ...]
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
     field: str
+    walked: int
 
 
 def parse(content: bytes, field: str) -> network_pb2.Graph:
@@ -160,7 +169,7 @@ class _Reader:
                 )
             if name in outputs[:index]:
                 raise _duplicate(name, place)
-        return Graph(tuple(inputs), tuple(nodes), outputs, field)
+        return Graph(tuple(inputs), tuple(nodes), outputs, field, self.walked(nodes, seen, field))
 
     def input(self, message: tensor_pb2.TensorSpec, field: str, inferred: bool) -> Input:
         check_name(message.name, f"{field}.name", self.input_name)
@@ -254,6 +263,8 @@ class _Reader:
                 metadata={"operation": operation},
             )
         place = f"{field}.{operation}"
+        if operation == "tangent":
+            self.tangent(attributes, place, path, seen)
         if operation == "block":
             self.block(attributes, place, path)
             body = self.graph(
@@ -288,6 +299,35 @@ class _Reader:
             )
         if not attributes.HasField("body"):
             raise Problem(Reason.MISSING_FIELD, "a block needs a body", field=f"{field}.body", node=path)
+
+    def tangent(self, attributes: Any, field: str, path: str, seen: dict[str, Node | None]) -> None:
+        block = seen.get(attributes.of)
+        if block is None or block.body is None:
+            raise Problem(
+                Reason.UNKNOWN_REFERENCE,
+                "only an earlier block of the same graph can be derived",
+                field=f"{field}.of",
+                node=path,
+                given=repr(attributes.of),
+                hint=near(attributes.of, [name for name, node in seen.items() if node is not None and node.body]),
+            )
+
+    def walked(self, nodes: list[Node], seen: dict[str, Node | None], field: str) -> int:
+        """How many nodes a walk over `nodes` meets: a derivative walks over its block again, twice as wide."""
+        total = 0
+        for node in nodes:
+            derived = seen[node.attributes.of] if node.operation == "tangent" else None
+            total += 1 + (node.body.walked if node.body else 0)
+            total += 2 * derived.body.walked if derived and derived.body else 0
+        if total > self.limits.nodes:
+            raise Problem(
+                Reason.TOO_LARGE,
+                "derivatives of blocks within blocks come to too many nodes",
+                field=f"{field}.nodes",
+                given=str(total),
+                expected=f"at most {self.limits.nodes}",
+            )
+        return total
 
 
 def check_name(name: str, field: str, pattern: re.Pattern[str] = NODE_NAME) -> None:

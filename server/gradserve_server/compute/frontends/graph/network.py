@@ -12,9 +12,10 @@ import jax.numpy as jnp
 from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.common.specs import Limits, SymbolicSpec
 from gradserve_server.compute.frontends.graph import operations
+from gradserve_server.compute.frontends.graph.call import as_array
 from gradserve_server.compute.frontends.graph.definition import Graph, parse, read
 from gradserve_server.compute.frontends.graph.scope import Applying, Declaring
-from gradserve_server.compute.frontends.graph.walk import Entry, as_array, walk
+from gradserve_server.compute.frontends.graph.walk import Entry, walk
 from gradserve_server.compute.network import Arrays, Context, Network, Signature
 
 

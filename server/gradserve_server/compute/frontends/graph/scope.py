@@ -56,6 +56,10 @@ class Scope(abc.ABC):
     ) -> dict[str, jax.Array]:
         """Runs the body of a repeated block as often as it says: the last result, and further outputs stacked."""
 
+    @abc.abstractmethod
+    def aside(self) -> Scope:
+        """A scope that finds what this one finds, and in which nothing that is left behind counts."""
+
     def key(self, path: str) -> jax.Array:
         """A random key that belongs to `path`."""
         base = self.context.key
@@ -109,6 +113,11 @@ class Declaring(Scope):
 
     def mode_matters(self, path: str) -> None:
         self.mode_path = self.mode_path or path
+
+    def aside(self) -> Declaring:
+        other = Declaring(_fresh(self.context), self.limits)
+        other.parameters, other.statistics = dict(self.parameters), dict(self.statistics)
+        return other
 
     def repeat(
         self,
@@ -230,6 +239,9 @@ class Applying(Scope):
     def mode_matters(self, path: str) -> None:
         pass
 
+    def aside(self) -> Applying:
+        return Applying(_fresh(self.context), self.limits, self.parameters, self.statistics)
+
     def repeat(
         self,
         node: Node,
@@ -286,3 +298,8 @@ class Applying(Scope):
         for index, problem in enumerate(problems):
             self.context.checks.append(Check(jnp.any(failed[str(index)]), problem))
         return {first: result, **stacks}
+
+
+def _fresh(context: Context) -> Context:
+    """`context` with nothing left behind in it."""
+    return dataclasses.replace(context, checks=[], updated_statistics={})

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-from jax.errors import JAXTypeError
+from jax.errors import InconclusiveDimensionOperation, JAXTypeError
 
 from gradserve_server.common.errors import Problem, Reason, near
-from gradserve_server.compute.frontends.graph.call import Call, Value, form
+from gradserve_server.compute.frontends.graph.call import AppliedBlock, Call, Value, as_array, form
 from gradserve_server.compute.frontends.graph.definition import Graph, Node
 from gradserve_server.compute.frontends.graph.scope import Scope
 from gradserve_server.compute.frontends.graph.table import OPERATIONS, Operation
@@ -28,6 +28,7 @@ class Entry:
 def walk(graph: Graph, inputs: Mapping[str, Entry], scope: Scope) -> dict[str, Value]:
     """Outputs of `graph` by name."""
     entries = dict(inputs)
+    blocks: dict[str, AppliedBlock] = {}
     for node in graph.nodes:
         arguments = [_resolve(node, index, reference, entries, scope) for index, reference in enumerate(node.inputs)]
         try:
@@ -35,6 +36,7 @@ def walk(graph: Graph, inputs: Mapping[str, Entry], scope: Scope) -> dict[str, V
                 outputs = _block(node, node.body, arguments, scope)
                 entries |= {f"{node.name}/{name}": Entry(value, False) for name, value in outputs.items()}
                 entries[node.name] = Entry(next(iter(outputs.values())), False)
+                blocks[node.name] = _applied(node, node.body, arguments, scope)
             else:
                 operation = OPERATIONS[node.operation]
                 _check_count(node, operation, arguments)
@@ -44,6 +46,7 @@ def walk(graph: Graph, inputs: Mapping[str, Entry], scope: Scope) -> dict[str, V
                     tuple(entry.value for entry in arguments),
                     tuple(entry.direct for entry in arguments),
                     scope,
+                    blocks,
                 )
                 # So that what is found out about the program later can be told of the node.
                 with jax.named_scope(node.path):
@@ -52,7 +55,7 @@ def walk(graph: Graph, inputs: Mapping[str, Entry], scope: Scope) -> dict[str, V
                 entries[node.name] = Entry(value, operation.moves_only and arguments[0].direct)
         except Problem as problem:
             raise problem.at(node=node.path, field=node.field) from None
-        except jax.core.InconclusiveDimensionOperation as error:
+        except InconclusiveDimensionOperation as error:
             raise Problem(
                 Reason.INVALID_NODE,
                 f"its shape cannot be known from the names of dimensions alone ({_first_line(error)})",
@@ -161,13 +164,17 @@ def _block(node: Node, body: Graph, arguments: list[Entry], scope: Scope) -> dic
     return scope.repeat(node, arguments[0].value, turn)
 
 
+def _applied(node: Node, body: Graph, arguments: list[Entry], scope: Scope) -> AppliedBlock:
+    def first_output(values: Sequence[Value]) -> jax.Array:
+        outputs = _block(node, body, [Entry(value, False) for value in values], scope.aside())
+        return next(iter(outputs.values()))
+
+    names = [one.name for one in body.inputs]
+    return AppliedBlock(dict(zip(names, (entry.value for entry in arguments), strict=True)), first_output)
+
+
 def _arrays(outputs: Mapping[str, Value], scope: Scope) -> dict[str, jax.Array]:
     return {name: as_array(value, scope.context.dtype) for name, value in outputs.items()}
-
-
-def as_array(value: Value, dtype: Any) -> jax.Array:
-    """A value as an array; a bare number takes `dtype`."""
-    return jax.numpy.asarray(value, dtype) if isinstance(value, float) else value
 
 
 def _check_declared(node: Node, body: Graph, arguments: list[Entry]) -> None:

@@ -41,6 +41,20 @@ class Window:
         """The padding, as JAX names it."""
         return "SAME" if self.same else "VALID"
 
+    @property
+    def transposed_padding(self) -> list[tuple[int, int]]:
+        """For each spatial axis, zeros around the spread-out elements of which a transposed convolution sees windows.
+
+        With padding the result has size * stride positions, else all that an element reaches.
+        """
+        pads = []
+        for extent, stride in zip(self.extent, self.stride, strict=True):
+            total = extent + stride - 2 + (0 if self.same else max(extent - stride, 0))
+            centred = self.same and stride < extent
+            before = -(-total // 2) if centred else extent - 1
+            pads.append((before, total - before))
+        return pads
+
     def place(self, space: Sequence[Any]) -> list[tuple[Any, Any, Any]]:
         """For each spatial axis: padding before it, padding after it, number of windows.
 

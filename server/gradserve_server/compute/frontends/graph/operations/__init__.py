@@ -1,31 +1,13 @@
 """The operations of the native graph, a file for each family; importing them fills the table."""
 
-from gradserve_server.compute.frontends.graph.operations import (
-    arithmetic,
-    choice,
-    elementwise,
-    layers,
-    normalization,
-    pooling,
-    randomness,
-    reduce,
-    shapes,
-    values,
-)
+import importlib
+import pkgutil
+
 from gradserve_server.compute.frontends.graph.table import OPERATIONS
 
-__all__ = [
-    "NAMES",
-    "arithmetic",
-    "choice",
-    "elementwise",
-    "layers",
-    "normalization",
-    "pooling",
-    "randomness",
-    "reduce",
-    "shapes",
-    "values",
-]
+__all__ = ["NAMES"]
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
 
 NAMES = frozenset(OPERATIONS)

@@ -1,8 +1,9 @@
-"""Comparing, choosing, converting and indexing."""
+"""Comparing, choosing, converting, indexing and ranking."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -96,3 +97,22 @@ def range_(call: Call[network_pb2.Range]) -> Value:
         return jnp.arange(size, dtype=jnp.int32)
     x = call.array()
     return jnp.arange(x.shape[call.axis(call.attributes.axis, x.ndim, "axis")], dtype=jnp.int32)
+
+
+@operation("top_k")
+def top_k(call: Call[network_pb2.TopK]) -> Value:
+    """The k largest elements along the last axis in falling order, or their places; of equal ones the first."""
+    x, k = call.array(), call.positive("k")
+    if x.ndim < 1:
+        raise call.refuse_input(0, "it needs at least one axis")
+    if x.dtype == jnp.bool_:
+        raise call.refuse_input(0, "it takes numbers, not booleans", "Put a `cast` before it.")
+    size: Any = x.shape[-1]
+    if not isinstance(size, int):
+        # An axis that only has a name: any k elements have the form of the largest.
+        some = jnp.take(x, jnp.arange(k), axis=-1, mode="clip")
+        return some.astype(jnp.int32) if call.attributes.indices else some
+    if k > size:
+        raise call.refuse("k", "the last axis has not so many elements", given=str(k), expected=f"at most {size}")
+    values, indices = jax.lax.top_k(x, k)
+    return indices if call.attributes.indices else values

@@ -54,10 +54,16 @@ def convolution(call: Call[network_pb2.Convolution]) -> Value:
     letters = "DHW"[-spatial:]
     numbers = (f"N{letters}C", f"{letters}IO", f"N{letters}C")
     if attributes.transposed:
-        if groups != 1:
-            raise call.unsupported("groups", "transposed convolutions in groups are not served yet")
-        y = jax.lax.conv_transpose(
-            x, kernel, window.stride, window.rule, rhs_dilation=window.dilation, dimension_numbers=numbers
+        # As jax.lax.conv_transpose, which knows no groups.
+        y = jax.lax.conv_general_dilated(
+            x,
+            kernel,
+            (1,) * spatial,
+            window.transposed_padding,
+            lhs_dilation=window.stride,
+            rhs_dilation=window.dilation,
+            dimension_numbers=numbers,
+            feature_group_count=groups,
         )
     else:
         y = jax.lax.conv_general_dilated(

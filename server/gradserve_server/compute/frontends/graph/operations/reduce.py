@@ -1,4 +1,4 @@
-"""Reductions over axes."""
+"""Reductions over axes, whole and running."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ from gradserve_server.compute.frontends.graph.call import Call, Value
 from gradserve_server.compute.frontends.graph.table import operation
 
 _Function = network_pb2.Reduce.Function
+_Running = network_pb2.Cumulative.Function
+_RUNNING = {
+    _Running.FUNCTION_SUM: jax.lax.cumsum,
+    _Running.FUNCTION_PRODUCT: jax.lax.cumprod,
+    _Running.FUNCTION_MAX: jax.lax.cummax,
+}
 
 
 @operation("reduce")
@@ -34,3 +40,15 @@ def reduce(call: Call[network_pb2.Reduce]) -> Value:
         # A sum keeps its type, whatever JAX's default for small integers is.
         return jnp.sum(x, axes, dtype=x.dtype, keepdims=keep)
     return (jnp.max if function == _Function.FUNCTION_MAX else jnp.min)(x, axes, keepdims=keep)
+
+
+@operation("cumulative")
+def cumulative(call: Call[network_pb2.Cumulative]) -> Value:
+    """The running sum, product or maximum along an axis, the element itself included."""
+    function = _RUNNING.get(call.attributes.function)
+    if function is None:
+        raise Problem(Reason.MISSING_FIELD, "the function is not set", field=f"{call.node.field}.function")
+    x = call.array()
+    if x.dtype == jnp.bool_:
+        raise call.refuse_input(0, "it takes numbers, not booleans", "Put a `cast` before it.")
+    return function(x, axis=call.required_axis(x.ndim), reverse=call.attributes.reverse)

@@ -7,10 +7,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.errors import InconclusiveDimensionOperation
 
 from gradserve.v1 import network_pb2
-from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.compute.frontends.graph.call import Call, Value, form, promote
 from gradserve_server.compute.frontends.graph.table import operation
 
@@ -72,7 +72,7 @@ def concatenate(call: Call[network_pb2.Concatenate]) -> Value:
     """The inputs side by side along an axis."""
     arrays = promote(call, call.inputs)
     rank = arrays[0].ndim
-    axis = _required_axis(call, rank)
+    axis = call.required_axis(rank)
     for index, array in enumerate(arrays):
         agrees = array.ndim == rank and all(
             size == other
@@ -91,7 +91,7 @@ def slice_(call: Call[network_pb2.Slice]) -> Value:
     """Every `step`-th element of an axis from `start` to before `stop`."""
     x = call.array()
     attributes = call.attributes
-    axis = _required_axis(call, x.ndim)
+    axis = call.required_axis(x.ndim)
     step = attributes.step or 1
     if step < 1:
         raise call.refuse("step", "not a distance", given=str(step), expected="at least 1")
@@ -104,7 +104,14 @@ def slice_(call: Call[network_pb2.Slice]) -> Value:
         empty = False
     if empty:
         raise call.refuse("stop", "nothing is left", given=f"{start} to {stop}", expected="at least one element")
-    return jax.lax.slice_in_dim(x, start, stop, step, axis)
+    if isinstance(size, int):
+        return jax.lax.slice_in_dim(x, start, stop, step, axis)
+    return _some(x, axis, (stop - start + step - 1) // step)
+
+
+def _some(x: jax.Array, axis: int, count: Any) -> jax.Array:
+    """Any elements of an axis that has only a name, as many as will be left of it: more cannot be known."""
+    return jnp.take(x, jnp.arange(count), axis=axis, mode="clip")
 
 
 def _bound(call: Call[network_pb2.Slice], field: str, given: int, size: Any) -> Any:
@@ -119,7 +126,72 @@ def _bound(call: Call[network_pb2.Slice], field: str, given: int, size: Any) -> 
     return index
 
 
-def _required_axis(call: Call[Any], rank: int) -> int:
-    if not call.attributes.HasField("axis"):
-        raise Problem(Reason.MISSING_FIELD, "the axis is not set", field=f"{call.node.field}.axis")
-    return call.axis(call.attributes.axis, rank, "axis")
+@operation("pad")
+def pad(call: Call[network_pb2.Pad]) -> Value:
+    """Elements of one value around the input; negative numbers of them crop."""
+    x = call.array()
+    low, high = (_edges(call, field, x.ndim) for field in ("low", "high"))
+    for axis, (before, after) in enumerate(zip(low, high, strict=True)):
+        cropped = max(-before, 0) + max(-after, 0)
+        if isinstance(x.shape[axis], int) and cropped >= x.shape[axis]:
+            raise call.refuse(
+                "low" if before < 0 else "high",
+                f"nothing is left of axis {axis}",
+                given=f"{cropped} cropped",
+                expected=f"less than {x.shape[axis]}",
+            )
+    for axis, size in enumerate(x.shape):
+        if not isinstance(size, int):
+            x = _some(x, axis, size + min(low[axis], 0) + min(high[axis], 0))
+            low[axis], high[axis] = max(low[axis], 0), max(high[axis], 0)
+    return jax.lax.pad(
+        x, _filling(call, x.dtype), [(before, after, 0) for before, after in zip(low, high, strict=True)]
+    )
+
+
+def _edges(call: Call[network_pb2.Pad], field: str, rank: int) -> list[int]:
+    given = list(getattr(call.attributes, field)) or [0] * rank
+    if len(given) != rank:
+        raise call.refuse(field, "not a number for each axis", given=str(given), expected=f"{rank} numbers, or none")
+    return given
+
+
+def _filling(call: Call[network_pb2.Pad], dtype: Any) -> np.ndarray[Any, Any]:
+    value = call.attributes.value
+    fits = not math.isnan(value)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        least, most = (0, 1) if dtype == jnp.bool_ else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+        fits = value.is_integer() and least <= value <= most
+    if not fits:
+        raise call.refuse("value", f"not a {dtype} number", given=str(value))
+    return np.asarray(int(value) if np.isfinite(value) and value.is_integer() else value).astype(dtype)
+
+
+# More characters than any pattern over the axes that a tensor may have needs.
+_LONGEST_PATTERN = 1000
+
+
+@operation("rearrange", moves_only=True)
+def rearrange(call: Call[network_pb2.Rearrange]) -> Value:
+    """Axes merged, split, moved, added and dropped by name, as einops has it (Rogozhnikov, 2022)."""
+    x, pattern, sizes = call.array(), call.attributes.pattern, dict(call.attributes.sizes)
+    if pattern.count("->") != 1 or len(pattern) > _LONGEST_PATTERN:
+        raise call.refuse("pattern", "not a pattern", given=repr(pattern), expected="such as 'b (h w) c -> b h w c'")
+    for name, size in sizes.items():
+        # The names of einops' own arguments.
+        if name in {"tensor", "pattern"}:
+            raise call.refuse("sizes", "no axis may have this name", given=repr(name))
+        if not 1 <= size <= call.scope.limits.elements:
+            raise call.refuse(
+                "sizes",
+                f"'{name}' is not a size",
+                given=str(size),
+                expected=f"1 to {call.scope.limits.elements}",
+            )
+    import einops
+
+    try:
+        return einops.repeat(x, pattern, **sizes)
+    except einops.EinopsError as error:
+        said = str(error).strip().splitlines()[-1].strip()
+        raise call.refuse("pattern", said, given=f"{pattern!r} for {form(x)}") from None
