@@ -95,7 +95,7 @@ def slice_(call: Call[network_pb2.Slice]) -> Value:
     step = attributes.step or 1
     if step < 1:
         raise call.refuse("step", "not a distance", given=str(step), expected="at least 1")
-    size = x.shape[axis]
+    size: Any = x.shape[axis]
     start = _bound(call, "start", attributes.start, size)
     stop = _bound(call, "stop", attributes.stop, size) if attributes.HasField("stop") else size
     try:
@@ -140,6 +140,7 @@ def pad(call: Call[network_pb2.Pad]) -> Value:
                 given=f"{cropped} cropped",
                 expected=f"less than {x.shape[axis]}",
             )
+    size: Any
     for axis, size in enumerate(x.shape):
         if not isinstance(size, int):
             x = _some(x, axis, size + min(low[axis], 0) + min(high[axis], 0))
