@@ -57,6 +57,7 @@ class Reason(enum.Enum):
     UNKNOWN_REFERENCE = Code.INVALID_ARGUMENT, "A node refers to something that is not there, or comes later."
     UNKNOWN_OPERATION = Code.INVALID_ARGUMENT, "A node without an operation."
     UNSUPPORTED_OPERATION = Code.UNIMPLEMENTED, "An operation or option of it that this server does not serve yet."
+    INCOMPATIBLE_ARTIFACT = Code.UNIMPLEMENTED, "An artifact of a version of JAX that this server does not read."
     UNSUPPORTED_BY_NETWORK = Code.UNIMPLEMENTED, "Something that networks of this format cannot have."
     INVALID_LOSS = Code.INVALID_ARGUMENT, "A loss that does not fit its outputs and targets."
     UNSUPPORTED_LOSS = Code.UNIMPLEMENTED, "A loss, or option of one, that this server does not serve yet."

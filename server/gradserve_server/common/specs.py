@@ -51,7 +51,7 @@ class SymbolicSpec(msgspec.Struct, frozen=True, array_like=True):
 class NetworkSource(msgspec.Struct, frozen=True, array_like=True):
     """A network as it was sent."""
 
-    format: Literal["graph", "onnx", "onnx_text"]
+    format: Literal["graph", "onnx", "onnx_text", "stablehlo"]
     content: bytes
 
 

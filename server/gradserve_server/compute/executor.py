@@ -32,7 +32,7 @@ from gradserve_server.common.specs import (
     SymbolicSpec,
 )
 from gradserve_server.compute import flops, losses, program
-from gradserve_server.compute.frontends import graph, onnx
+from gradserve_server.compute.frontends import graph, onnx, stablehlo
 from gradserve_server.compute.frontends.graph.operations import NAMES
 from gradserve_server.compute.losses import Loss, load_loss
 from gradserve_server.compute.network import Capability, Network, Signature
@@ -168,8 +168,8 @@ class Executor:
         inputs: dict[str, jax.ShapeDtypeStruct],
         dtype: Any,
         signature: Signature,
-    ) -> tuple[int, int]:
-        """FLOPs and peak bytes of one computation of gradients."""
+    ) -> tuple[int | None, int]:
+        """FLOPs, where they can be counted, and peak bytes of one computation of gradients."""
         loss = load_loss(spec.loss, self._limits) if spec.loss else losses.sum_of_outputs(network.outputs)
         batch = dict(inputs) | dict(loss.target_forms(signature.outputs))
         asked = ProgramSpec(
@@ -184,7 +184,7 @@ class Executor:
             vectors=spec.vectors,
         )
         traced, lowered, _ = self._lower(program.build(asked, network, loss))
-        return flops.count(traced.jaxpr.jaxpr), _peak(lowered.compile())
+        return flops.count(traced.jaxpr.jaxpr), _peak(_compiled(lowered, network))
 
     def _compile(self, key: bytes, spec: ProgramSpec, start: float) -> Executable:
         while True:
@@ -203,7 +203,7 @@ class Executor:
         computation = program.build(spec, network, loss)
         self._check_memory((*computation.weights, *spec.batch, *spec.vectors))
         _, lowered, found = self._lower(computation)
-        compiled = lowered.compile()
+        compiled = _compiled(lowered, network)
         known = Program(
             key=key,
             arguments=(*(spec.weights or ()), *spec.batch, *spec.vectors),
@@ -253,7 +253,7 @@ class Executor:
         forms = [jax.ShapeDtypeStruct(one.shape, one.dtype) for group in groups for one in group]
         try:
             traced = jax.jit(function).trace(*forms, jax.ShapeDtypeStruct((), jnp.int64))
-            return traced, traced.lower(), found[0]
+            return traced, _lowered(traced, computation.network), found[0]
         except ValueError as error:
             if not computation.network.irreversible or "Reverse-mode differentiation" not in str(error):
                 raise
@@ -300,6 +300,8 @@ class Executor:
                 return onnx.load_network(source.content, self._limits)
             case "onnx_text":
                 return onnx.load_network(source.content, self._limits, is_text=True)
+            case "stablehlo":
+                return stablehlo.load_network(source.content, self._limits)
 
     def _held(self, key: bytes) -> Executable | None:
         with self._lock:
@@ -325,6 +327,20 @@ def _forms(groups: Mapping[str, Mapping[str, jax.Array]]) -> tuple[ResultSpec, .
         for group, arrays in groups.items()
         for name, value in arrays.items()
     )
+
+
+def _lowered(traced: Any, network: Network) -> Any:
+    try:
+        return traced.lower()
+    except Exception as error:
+        raise network.explain(error) or error from error
+
+
+def _compiled(lowered: Any, network: Network) -> Any:
+    try:
+        return lowered.compile()
+    except Exception as error:
+        raise network.explain(error) or error from error
 
 
 def _peak(compiled: Any) -> int:

@@ -22,13 +22,29 @@ _FREE = frozenset(
 )
 
 
-def count(jaxpr: core.Jaxpr) -> int:
-    """Floating-point operations of `jaxpr`, those of loops and called functions included."""
+class _Uncountable(Exception):
+    """There is a function in it that came as a whole, with no equations."""
+
+
+def count(jaxpr: core.Jaxpr) -> int | None:
+    """Floating-point operations of `jaxpr`, those of loops and called functions included; None if they cannot be told.
+
+    They cannot where it calls an artifact of jax.export.
+    """
+    try:
+        return _count(jaxpr)
+    except _Uncountable:
+        return None
+
+
+def _count(jaxpr: core.Jaxpr) -> int:
     return sum(_equation(equation) for equation in jaxpr.eqns)
 
 
 def _equation(equation: Any) -> int:
     name = equation.primitive.name
+    if name == "call_exported":
+        raise _Uncountable
     parameters = equation.params
     outputs: int = sum(math.prod(variable.aval.shape) for variable in equation.outvars)
     if name == "dot_general":
@@ -40,12 +56,12 @@ def _equation(equation: Any) -> int:
         features = parameters["dimension_numbers"].rhs_spec[0]
         return 2 * outputs * int(math.prod(kernel) // kernel[features])
     if name == "scan":
-        return int(parameters["length"]) * count(parameters["jaxpr"].jaxpr)
+        return int(parameters["length"]) * _count(parameters["jaxpr"].jaxpr)
     if name == "cond":
-        return max(count(branch.jaxpr) for branch in parameters["branches"])
+        return max(_count(branch.jaxpr) for branch in parameters["branches"])
     inner = [value for value in jax.tree.leaves(parameters, is_leaf=_is_jaxpr) if _is_jaxpr(value)]
     if inner:
-        return sum(count(getattr(value, "jaxpr", value)) for value in inner)
+        return sum(_count(getattr(value, "jaxpr", value)) for value in inner)
     if name.startswith(("reduce_window", "select_and_scatter")):
         return outputs * int(math.prod(parameters.get("window_dimensions", ())))
     if name.startswith(("reduce_", "scatter", "arg", "cumsum", "cumprod", "cummax")):

@@ -144,6 +144,10 @@ class Network(abc.ABC):
     def apply(self, parameters: Arrays, statistics: Arrays, inputs: Arrays, context: Context) -> dict[str, jax.Array]:
         """Outputs by name; pure but for what it leaves in `context`."""
 
+    def explain(self, error: Exception) -> Problem | None:  # noqa: ARG002
+        """What an error of the compiler says of the network; None where the server would be at fault."""
+        return None
+
     def require(self, capability: Capability, field: str = "network") -> None:
         """Refuses what asks for `capability` where the network lacks it.
 

@@ -31,6 +31,8 @@ from gradserve_server.front.tensors import (
 )
 from gradserve_server.worker.interface import Content, Seeds
 
+# Formats of definitions that are sent as they are, by the field that holds them; a native graph in all others.
+_FORMATS: Mapping[str | None, Any] = {"onnx_text": "onnx_text", "stablehlo": "stablehlo"}
 # Formats whose networks can come with weights of their own.
 _WITH_WEIGHTS = frozenset({"onnx", "onnx_text"})
 
@@ -145,6 +147,8 @@ def network_source(definition: network_pb2.NetworkDefinition, most_bytes: int) -
             return NetworkSource("onnx", definition.onnx)
         case "onnx_text":
             content = definition.onnx_text.encode()
+        case "stablehlo":
+            content = definition.stablehlo
         case None:
             raise Problem(Reason.MISSING_FIELD, "there is no network", field="network")
         case _:
@@ -152,10 +156,10 @@ def network_source(definition: network_pb2.NetworkDefinition, most_bytes: int) -
                 Reason.NOT_IMPLEMENTED_YET,
                 f"networks as '{source}' are not served yet",
                 field=f"network.{source}",
-                expected="graph, serialized_graph, onnx or onnx_text",
+                expected="graph, serialized_graph, onnx, onnx_text or stablehlo",
             )
     check_size(content, f"network.{source}", most_bytes)
-    return NetworkSource("onnx_text" if source == "onnx_text" else "graph", content)
+    return NetworkSource(_FORMATS.get(source, "graph"), content)
 
 
 def _refuse_unknown_here(message: Any, field: str) -> None:
