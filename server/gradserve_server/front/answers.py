@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import collections
-import threading
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,55 +10,37 @@ from gradserve.v1 import gradient_service_pb2 as service
 from gradserve.v1 import tensor_pb2
 from gradserve_server.common.specs import ArraySpec, Program, SymbolicSpec
 from gradserve_server.front.convert import Task
-from gradserve_server.front.encoding import Form, Numbers, Slot, Times, entry, nested, number, tensor_headers
+from gradserve_server.front.forms import Form, Numbers, Reply, Slot, Tensors, Times, entry, kept, nested, number
 from gradserve_server.front.tensors import NUMBERS, Array, write_safetensors
 
 Gradients = service.ComputeGradientsResponse
 Forward = service.ForwardResponse
 Summary = service.GradientSummary
 
-_MOST_FORMS = 1024
+
+def gradients_answer(program: Program, results: Sequence[Array], task: Task, times: Times, *, split: bool) -> Reply:
+    """The answer that the results of a run make; `split` attaches what is large."""
+    reply = _gradients_form(program, as_safetensors=task.as_safetensors, split=split).reply(results, times)
+    if not task.as_safetensors:
+        return reply
+    found = {
+        one.array.name: array for one, array in zip(program.results, results, strict=True) if one.group == "gradient"
+    }
+    file = write_safetensors(found)
+    if not split:
+        return Reply(reply.content + Gradients(safetensors=file).SerializeToString())
+    attachment = tensor_pb2.Attachment(number=len(reply.attachments) + 1, size_bytes=len(file))
+    content = reply.content + Gradients(attachment=attachment).SerializeToString()
+    return Reply(content, (*reply.attachments, memoryview(file)))
 
 
-def gradients_answer(program: Program, results: Sequence[Array], task: Task, times: Times) -> bytes:
-    """The serialized answer that the results of a run make."""
-    content = _gradients_form(program, task.as_safetensors).encode(results, times)
-    if task.as_safetensors:
-        found = {
-            one.array.name: array
-            for one, array in zip(program.results, results, strict=True)
-            if one.group == "gradient"
-        }
-        content += Gradients(safetensors=write_safetensors(found)).SerializeToString()
-    return content
+def forward_answer(program: Program, results: Sequence[Array], _task: Task, times: Times, *, split: bool) -> Reply:
+    """The answer that the results of a run make; `split` attaches what is large."""
+    return _forward_form(program, split=split).reply(results, times)
 
 
-def forward_answer(program: Program, results: Sequence[Array], _task: Task, times: Times) -> bytes:
-    """The serialized answer that the results of a run make."""
-    return _forward_form(program).encode(results, times)
-
-
-def _kept(make: Callable[..., Form]) -> Callable[..., Form]:
-    """`make`, its forms kept by the key of their program."""
-    forms: collections.OrderedDict[tuple[Any, ...], Form] = collections.OrderedDict()
-    lock = threading.Lock()
-
-    def find(program: Program, *how: Any) -> Form:
-        key = (program.key, *how)
-        form = forms.get(key)
-        if form is None:
-            form = make(program, *how)
-            with lock:
-                forms[key] = form
-                if len(forms) > _MOST_FORMS:
-                    forms.popitem(last=False)
-        return form
-
-    return find
-
-
-@_kept
-def _gradients_form(program: Program, as_safetensors: bool) -> Form:
+@kept
+def _gradients_form(program: Program, *, as_safetensors: bool, split: bool) -> Form:
     slots = {name: Slot(index) for index, name in enumerate(program.numbers)}
     finite = Slot(slots["finite"].index, boolean=True)
     summary = [
@@ -77,26 +56,25 @@ def _gradients_form(program: Program, as_safetensors: bool) -> Form:
             summary += entry(Summary.NORMS_FIELD_NUMBER, path, slot)
         elif kind == "term":
             parts += entry(Gradients.TERMS_FIELD_NUMBER, path, slot)
-    maps = {
-        "input_gradient": Gradients.INPUT_GRADIENTS_FIELD_NUMBER,
-        "output": Gradients.OUTPUTS_FIELD_NUMBER,
-        "updated_statistic": Gradients.UPDATED_STATISTICS_FIELD_NUMBER,
-    }
-    return Form(
-        (_numbers_of(program), Numbers(parts + nested(Gradients.SUMMARY_FIELD_NUMBER, summary))),
-        tensor_headers(program, maps, {} if as_safetensors else {"gradient": Gradients.TENSORS_FIELD_NUMBER}),
-        Gradients.TIMING_FIELD_NUMBER,
-    )
+    tensors = Tensors(program, split=split)
+    tensors.map("input_gradient", Gradients.INPUT_GRADIENTS_FIELD_NUMBER)
+    tensors.map("output", Gradients.OUTPUTS_FIELD_NUMBER)
+    tensors.map("updated_statistic", Gradients.UPDATED_STATISTICS_FIELD_NUMBER)
+    if not as_safetensors:
+        tensors.named("gradient", Gradients.TENSORS_FIELD_NUMBER)
+    numbers = _numbers_of(program), Numbers(parts + nested(Gradients.SUMMARY_FIELD_NUMBER, summary))
+    return Form(numbers, tuple(tensors.leads), tuple(tensors.attached), Gradients.TIMING_FIELD_NUMBER)
 
 
-@_kept
-def _forward_form(program: Program) -> Form:
+@kept
+def _forward_form(program: Program, *, split: bool) -> Form:
     numbers = None
     if "loss" in program.numbers:
         loss = Slot(program.numbers.index("loss"))
         numbers = _numbers_of(program), Numbers(number(Forward.LOSS_FIELD_NUMBER, loss))
-    tensors = tensor_headers(program, {"output": Forward.OUTPUTS_FIELD_NUMBER}, {})
-    return Form(numbers, tensors, Forward.TIMING_FIELD_NUMBER)
+    tensors = Tensors(program, split=split)
+    tensors.map("output", Forward.OUTPUTS_FIELD_NUMBER)
+    return Form(numbers, tuple(tensors.leads), tuple(tensors.attached), Forward.TIMING_FIELD_NUMBER)
 
 
 def _numbers_of(program: Program) -> int:

@@ -26,6 +26,7 @@ from gradserve_server.front.tensors import (
     FLOATING,
     NAMES,
     Array,
+    attached_bytes,
     read_safetensors,
     read_tensor,
 )
@@ -49,6 +50,7 @@ class Task:
         examples: how many the batch holds; 0 where all of it is shared.
         as_safetensors: whether gradients are answered as one file.
         key: of the spec.
+        in_regions: whether some of the arrays lie in regions.
     """
 
     spec: ProgramSpec
@@ -57,6 +59,7 @@ class Task:
     examples: int
     as_safetensors: bool = False
     key: bytes = b""
+    in_regions: bool = False
 
     def __post_init__(self) -> None:
         if not self.key:
@@ -233,6 +236,10 @@ def _weights(message: service.Weights, network_format: str) -> tuple[dict[str, A
             arrays = {name: read_tensor(by_name[name], f"weights.{name}") for name in sorted(by_name)}
         case "safetensors":
             read = read_safetensors(message.safetensors, "weights.safetensors")
+            arrays = {name: read[name] for name in sorted(read)}
+        case "attachment":
+            file = attached_bytes(message.attachment, "weights.attachment")
+            read = read_safetensors(file, "weights.attachment")
             arrays = {name: read[name] for name in sorted(read)}
         case "seed":
             return None, False, message.seed

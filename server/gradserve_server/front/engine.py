@@ -7,11 +7,11 @@ import hashlib
 import importlib.metadata
 import time
 from collections.abc import Callable
-from typing import Protocol, TypeVar, final
+from typing import Any, Protocol, Self, TypeVar, final
 
 from gradserve.v1 import gradient_service_pb2 as service
 from gradserve.v1 import tensor_pb2
-from gradserve_server.common.budget import Budget, Purpose
+from gradserve_server.common.budget import Budget, Purpose, Reservation
 from gradserve_server.common.config import Settings
 from gradserve_server.common.errors import Problem, Reason, ValuesNeeded
 from gradserve_server.common.metrics import Metrics
@@ -19,14 +19,14 @@ from gradserve_server.common.specs import DescribeSpec
 from gradserve_server.common.unknown_fields import refuse_unknown
 from gradserve_server.front import convert
 from gradserve_server.front.answers import tensor_spec
-from gradserve_server.front.encoding import Times
+from gradserve_server.front.forms import Reply, Times
 from gradserve_server.front.kinds import Kind
 from gradserve_server.front.losses import read_loss
 from gradserve_server.front.options import options_of, selection_of
 from gradserve_server.front.programs import Prepared, Programs
 from gradserve_server.front.static_inputs import StaticInputs
 from gradserve_server.front.templates import Templates
-from gradserve_server.worker.interface import ProgramMissing, Worker, WorkerDied
+from gradserve_server.worker.interface import Block, ProgramMissing, Region, Worker, WorkerDied
 
 # How often a call may find its worker dead before it is taken for the cause, or its program pushed out.
 _TRIES = 3
@@ -68,6 +68,29 @@ class _Tries:
                 f"the worker died {_TRIES} times with this request in it",
                 hint="The request may be the cause; do not send it again unchanged.",
             )
+
+
+@final
+class Finished:
+    """An answer, and the memory that its tensors lie in until `close`."""
+
+    __slots__ = ("block", "reply", "reservation")
+
+    def __init__(self, block: Block, reservation: Reservation) -> None:
+        self.block = block
+        self.reservation = reservation
+        self.reply = Reply(b"")
+
+    def close(self) -> None:
+        """Gives the memory back; a second time does nothing."""
+        self.block.close()
+        self.reservation.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 @final
@@ -153,37 +176,41 @@ class Engine:
     def compute(self, kind: Kind, content: bytes, caller: Caller) -> bytes:
         """The answer to a request that runs a program."""
         start = time.perf_counter()
-        task = self._templates.find(kind.method, content)
+        task = self.find_task(kind, content)
         is_new = task is None
         if task is None:
-            request = convert.parse(kind.message, content)
-            task = kind.task(request, self._settings.max_definition_bytes)
-        converted = time.perf_counter() - start
-        asked = self._static_inputs.complete(task)
-        prepared = self._programs.find(asked.key)
-        answer = self._run(kind, task, asked, prepared, caller, converted)
+            task = self.read_task(kind, convert.parse(kind.message, content))
+        self._metrics.observe(kind.method, ("convert", time.perf_counter() - start))
+        is_known = is_new and self._programs.find(self._static_inputs.complete(task).key) is not None
+        finished = self.run(kind, task, caller, split=False)
+        with finished:
+            answer = finished.reply.content
         # Only what has come before is worth remembering.
-        if is_new and prepared is not None:
+        if is_known:
             self._templates.learn(kind.method, content, task)
         return answer
 
-    def _run(
-        self,
-        kind: Kind,
-        task: convert.Task,
-        asked: convert.Task,
-        prepared: Prepared | None,
-        caller: Caller,
-        convert_seconds: float,
-    ) -> bytes:
-        """Makes the program if there is none, runs it in memory of the budget, and makes the answer of its results.
+    def region(self, nbytes: int) -> Region:
+        """Memory for what comes before its program is known; its bytes are to be reserved before."""
+        return self._worker.region(nbytes)
 
-        `asked` is `task` with the values of its static inputs, as far as they are known to be that.
-        """
+    def find_task(self, kind: Kind, content: bytes) -> convert.Task | None:
+        """What a serialized request asks for, if one like it has come before."""
+        return self._templates.find(kind.method, content)
+
+    def read_task(self, kind: Kind, request: Any) -> convert.Task:
+        """What `request` asks for."""
+        return kind.task(request, self._settings.max_definition_bytes)
+
+    def run(self, kind: Kind, task: convert.Task, caller: Caller, *, split: bool) -> Finished:
+        """Makes the program if there is none, runs it in memory of the budget, and makes the answer of its results."""
         compile_seconds = 0.0
         tries = _Tries()
+        # With the values of its static inputs, as far as they are known to be that.
+        asked = self._static_inputs.complete(task)
         for _ in range(_TRIES + _TRIES):
             caller.check()
+            prepared = self._programs.find(asked.key)
             if prepared is None:
                 caller.compiling()
                 start = time.perf_counter()
@@ -198,37 +225,50 @@ class Engine:
                 caller.check()
             program = prepared.program
             self._check_fits(prepared, caller.request_bytes)
-            with (
-                self.budget.reserve((Purpose.BLOCKS, prepared.block_bytes), (Purpose.EXECUTION, program.peak_bytes)),
-                self._worker.allocate(program) as block,
-            ):
-                block.fill(task.arrays)
+            if not split:
+                _check_one_message(prepared)
+            finished = self._allocate(prepared, task)
+            try:
+                finished.block.fill(task.arrays)
                 start = time.perf_counter()
-                try:
-                    run = self._worker.run(program, block, task.seeds)
-                except (ProgramMissing, WorkerDied) as error:
-                    self._programs.forget(asked.key, prepared)
-                    prepared = None
-                    if isinstance(error, WorkerDied):
-                        tries.died()
-                    continue
+                run = self._worker.run(program, finished.block, task.seeds)
                 done = time.perf_counter()
                 execute = run.execute_seconds
                 queue = max(0.0, done - start - execute)
-                content = kind.answer(
-                    program, run.results, task, Times(queue, compile_seconds, execute, 1, task.examples)
-                )
-            phases = [("convert", convert_seconds), ("queue", queue), ("execute", execute)]
+                times = Times(queue, compile_seconds, execute, 1, task.examples)
+                finished.reply = kind.answer(program, run.results, task, times, split=split)
+            except (ProgramMissing, WorkerDied) as error:
+                finished.close()
+                self._programs.forget(asked.key, prepared)
+                if isinstance(error, WorkerDied):
+                    tries.died()
+                continue
+            except BaseException:
+                finished.close()
+                raise
+            phases = [("queue", queue), ("execute", execute), ("answer", time.perf_counter() - done)]
             if compile_seconds:
                 phases.append(("compile", compile_seconds))
-            self._metrics.observe(kind.method, *phases, ("answer", time.perf_counter() - done))
-            return content
+            self._metrics.observe(kind.method, *phases)
+            return finished
         raise Problem(
             Reason.OVERLOADED,
             "programs of other requests push this one out before it can run",
             hint="The server's max_programs may be too small for its load.",
             retry_seconds=1.0,
         )
+
+    def _allocate(self, prepared: Prepared, task: convert.Task) -> Finished:
+        """Memory for a run."""
+        reservation = self.budget.reserve(
+            (Purpose.BLOCKS, prepared.block_bytes), (Purpose.EXECUTION, prepared.program.peak_bytes)
+        )
+        try:
+            block = self._worker.allocate(prepared.program, task.arrays if task.in_regions else ())
+        except BaseException:
+            reservation.close()
+            raise
+        return Finished(block, reservation)
 
     def _check_fits(self, prepared: Prepared, request_bytes: int) -> None:
         """Refuses what would not fit if there were no other request: waiting cannot help it."""
@@ -241,15 +281,6 @@ class Engine:
                 expected=f"at most {limit} bytes",
                 metadata={"needed_bytes": str(needed), "limit_bytes": str(limit)},
             )
-        if prepared.result_bytes > _MOST_ANSWER_BYTES:
-            raise Problem(
-                Reason.TOO_LARGE,
-                "the answer would not fit into one message",
-                given=f"{prepared.result_bytes} bytes",
-                expected=f"at most {_MOST_ANSWER_BYTES} bytes",
-                hint="Ask for fewer gradients or outputs at once, or for a summary only.",
-                metadata={"needed_bytes": str(prepared.result_bytes), "limit_bytes": str(_MOST_ANSWER_BYTES)},
-            )
 
     def _again(self, caller: Caller, call: Callable[[], Result], tries: _Tries | None = None) -> Result:
         """Makes a call of the worker, again if the worker dies under it."""
@@ -260,6 +291,18 @@ class Engine:
                 return call()
             except WorkerDied:
                 tries.died()
+
+
+def _check_one_message(prepared: Prepared) -> None:
+    if prepared.result_bytes > _MOST_ANSWER_BYTES:
+        raise Problem(
+            Reason.TOO_LARGE,
+            "the answer would not fit into one message",
+            given=f"{prepared.result_bytes} bytes",
+            expected=f"at most {_MOST_ANSWER_BYTES} bytes",
+            hint="Ask over `Stream`, for fewer gradients or outputs at once, or for a summary only.",
+            metadata={"needed_bytes": str(prepared.result_bytes), "limit_bytes": str(_MOST_ANSWER_BYTES)},
+        )
 
 
 def _elements(shape: tuple[int, ...]) -> int:

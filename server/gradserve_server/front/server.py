@@ -14,6 +14,7 @@ from gradserve_server.common.config import Settings
 from gradserve_server.common.metrics import Metrics
 from gradserve_server.front.engine import Engine
 from gradserve_server.front.service import SERVICES, handlers
+from gradserve_server.front.stream.session import Sessions
 
 _HEALTH_NAMES = ("", *(one.full_name for one in SERVICES))
 
@@ -33,9 +34,10 @@ class Server:
     def __init__(self, settings: Settings, engine: Engine, metrics: Metrics) -> None:
         self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="call")
         self._health_pool = ThreadPoolExecutor(2, thread_name_prefix="health")
+        self._sessions = Sessions(engine, self._pool, metrics)
         self._server = grpc.server(
             self._pool,
-            handlers=handlers(engine, metrics),
+            handlers=handlers(engine, metrics, self._sessions),
             options=[
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
                 ("grpc.max_send_message_length", -1),
@@ -72,6 +74,7 @@ class Server:
     def stop(self, grace: float) -> threading.Event:
         """Takes no further calls; those under way may take `grace` seconds. The event is set at the end."""
         self._health.enter_graceful_shutdown()
+        self._sessions.go_away(grace)
         done: threading.Event = self._server.stop(grace)
         return done
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import logging
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, final
 
@@ -19,7 +18,8 @@ from gradserve_server.common.metrics import Metrics
 from gradserve_server.front.convert import parse
 from gradserve_server.front.engine import Engine
 from gradserve_server.front.kinds import KINDS
-from gradserve_server.front.status import abort
+from gradserve_server.front.status import abort, fault
+from gradserve_server.front.stream.session import Sessions
 
 _LOGGER = logging.getLogger("gradserve_server.front")
 _COMPILING = (("gradserve-compiling", "1"),)
@@ -61,7 +61,7 @@ def _cancelled() -> Problem:
     return Problem(Reason.CANCELLED, "the caller gave the request up")
 
 
-def handlers(engine: Engine, metrics: Metrics) -> list[grpc.GenericRpcHandler]:
+def handlers(engine: Engine, metrics: Metrics, sessions: Sessions) -> list[grpc.GenericRpcHandler]:
     """Handlers of all calls of the contract. Those not served yet answer so, by name."""
     served: dict[str, Callable[[bytes, _Caller], bytes]] = {
         **{kind.method: functools.partial(engine.compute, kind) for kind in KINDS},
@@ -73,7 +73,9 @@ def handlers(engine: Engine, metrics: Metrics) -> list[grpc.GenericRpcHandler]:
     for description in SERVICES:
         methods = {}
         for method in description.methods:
-            if method.name in served:
+            if method.name == "Stream":
+                methods[method.name] = _stream(sessions)
+            elif method.name in served:
                 methods[method.name] = _unary(method.name, served[method.name], engine, metrics)
             else:
                 methods[method.name] = _later(f"{description.name}.{method.name}", method, metrics)
@@ -103,7 +105,7 @@ def _unary(
             return abort(context, problem)  # type: ignore[no-any-return]
         except Exception as error:  # noqa: BLE001 (the last resort: logged, and answered)
             code = Reason.INTERNAL.code.value
-            return abort(context, _fault(name, error))  # type: ignore[no-any-return]
+            return abort(context, fault(name, error))  # type: ignore[no-any-return]
         finally:
             seconds = time.perf_counter() - start
             metrics.count(name, code)
@@ -114,13 +116,13 @@ def _unary(
     return grpc.unary_unary_rpc_method_handler(handle)
 
 
-def _fault(name: str, error: Exception) -> Problem:
-    """Logs the exception; the caller gets a number to ask about, and nothing of the inside."""
-    number = uuid.uuid4().hex
-    _LOGGER.error("call failed", exc_info=error, extra={"method": name, "request_id": number})
-    return Problem(
-        Reason.INTERNAL, "the server failed; its log says more under the request's id", metadata={"request_id": number}
-    )
+def _stream(sessions: Sessions) -> grpc.RpcMethodHandler[bytes, bytes]:
+    def handle(requests: Any, context: grpc.ServicerContext, send: Any) -> None:
+        sessions.start(requests, context, send)
+
+    # A thread of the pool only starts it: streams stay open.
+    handle.experimental_non_blocking = True  # type: ignore[attr-defined]
+    return grpc.stream_stream_rpc_method_handler(handle)
 
 
 def _later(name: str, method: Any, metrics: Metrics) -> grpc.RpcMethodHandler[bytes, bytes]:

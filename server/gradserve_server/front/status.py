@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import logging
+import uuid
 from typing import Any
 
 import grpc
@@ -11,7 +13,9 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from gradserve_server.common.errors import Problem
+from gradserve_server.common.errors import Problem, Reason
+
+_LOGGER = logging.getLogger("gradserve_server.front")
 
 DOMAIN = "gradserve"
 # gRPC drops details at random where all metadata take more than 8 kB. They travel as base64, and the sentence twice:
@@ -61,3 +65,12 @@ def cut(text: str, limit: int, *, escape: int = 1) -> str:
 def abort(context: grpc.ServicerContext, problem: Problem) -> Any:
     """Ends the call with the problem."""
     context.abort_with_status(rpc_status.to_status(to_status(problem)))
+
+
+def fault(name: str, error: Exception) -> Problem:
+    """Logs the exception; the caller gets a number to ask about, and nothing of the inside."""
+    number = uuid.uuid4().hex
+    _LOGGER.error("call failed", exc_info=error, extra={"method": name, "request_id": number})
+    return Problem(
+        Reason.INTERNAL, "the server failed; its log says more under the request's id", metadata={"request_id": number}
+    )

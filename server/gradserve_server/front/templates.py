@@ -17,15 +17,13 @@ import numpy as np
 
 from gradserve_server.front.convert import Task
 from gradserve_server.front.tensors import Array
+from gradserve_server.front.wire import LENGTH_DELIMITED, IrregularError, fields
 
 # More than this beside tensors is not kept: to compare it would not be cheap, nor to hold it.
 _MOST_FIXED_BYTES = 1 << 18
 _MOST_TEMPLATES = 512
 # Different requests of one length are rare, except from callers that send maps in an order of chance.
 _MOST_OF_ONE_LENGTH = 4
-
-_LENGTH_DELIMITED = 2
-_SKIPPED = {1: 8, 5: 4}
 
 # Numbers of fields in ComputeGradientsRequest and ForwardRequest (the same in both), Weights, NamedTensors and Tensor,
 # Loss, Cotangents, Sum and Term.
@@ -35,10 +33,6 @@ _COTANGENTS, _BY_OUTPUT = 10, 1
 _SUM, _TERMS, _TERM_LOSS = 12, 1, 2
 _KEY, _VALUE = 1, 2
 _DATA = 3
-
-
-class _IrregularError(Exception):
-    """A message that is not in the form that all usual encoders write."""
 
 
 @final
@@ -100,7 +94,7 @@ def make(content: bytes, task: Task) -> Template | None:
     """A template of `content`, or None where its arrays do not lie in it as they are."""
     try:
         weights, batch, vectors = _bounds(content)
-    except (_IrregularError, IndexError):
+    except (IrregularError, IndexError):
         return None
     spec = task.spec
     wanted = [(weights, one) for one in spec.weights or ()] + [(batch, one) for one in spec.batch]
@@ -140,15 +134,15 @@ def _bounds(content: bytes) -> tuple[Bounds, Bounds, Bounds]:
     weights: Bounds = {}
     batch: Bounds = {}
     vectors: Bounds = {}
-    for number, start, end in _fields(content, 0, len(content)):
+    for number, start, end in _pieces(content, 0, len(content)):
         if number == _LOSS:
             _loss(content, start, end, "loss", vectors)
         if number == _BATCH:
             _entry(content, start, end, batch)
         elif number == _WEIGHTS:
-            for inner, inner_start, inner_end in _fields(content, start, end):
+            for inner, inner_start, inner_end in _pieces(content, start, end):
                 if inner == _TENSORS:
-                    for innermost, entry_start, entry_end in _fields(content, inner_start, inner_end):
+                    for innermost, entry_start, entry_end in _pieces(content, inner_start, inner_end):
                         if innermost == _BY_NAME:
                             _entry(content, entry_start, entry_end, weights)
     return weights, batch, vectors
@@ -156,61 +150,36 @@ def _bounds(content: bytes) -> tuple[Bounds, Bounds, Bounds]:
 
 def _loss(content: bytes, start: int, end: int, field: str, bounds: Bounds) -> None:
     """The cotangents of the loss at `field`, and of its terms."""
-    for number, inner_start, inner_end in _fields(content, start, end):
+    for number, inner_start, inner_end in _pieces(content, start, end):
         if number == _COTANGENTS:
-            for inner, entry_start, entry_end in _fields(content, inner_start, inner_end):
+            for inner, entry_start, entry_end in _pieces(content, inner_start, inner_end):
                 if inner == _BY_OUTPUT:
                     _entry(content, entry_start, entry_end, bounds, f"{field}.cotangents.by_output.")
         elif number == _SUM:
-            terms = [bound for inner, *bound in _fields(content, inner_start, inner_end) if inner == _TERMS]
+            terms = [bound for inner, *bound in _pieces(content, inner_start, inner_end) if inner == _TERMS]
             for index, (term_start, term_end) in enumerate(terms):
-                for inner, loss_start, loss_end in _fields(content, term_start, term_end):
+                for inner, loss_start, loss_end in _pieces(content, term_start, term_end):
                     if inner == _TERM_LOSS:
                         _loss(content, loss_start, loss_end, f"{field}.sum.terms[{index}].loss", bounds)
 
 
 def _entry(content: bytes, start: int, end: int, bounds: Bounds, prefix: str = "") -> None:
-    fields = list(_fields(content, start, end))
-    if [number for number, _, _ in fields] != [_KEY, _VALUE]:
-        raise _IrregularError
-    (_, name_start, name_end), (_, tensor_start, tensor_end) = fields
+    found = list(_pieces(content, start, end))
+    if [number for number, _, _ in found] != [_KEY, _VALUE]:
+        raise IrregularError
+    (_, name_start, name_end), (_, tensor_start, tensor_end) = found
     name = prefix + content[name_start:name_end].decode(errors="replace")
-    data = [(first, last) for number, first, last in _fields(content, tensor_start, tensor_end) if number == _DATA]
+    data = [(first, last) for number, first, last in _pieces(content, tensor_start, tensor_end) if number == _DATA]
     if name in bounds or len(data) > 1:
         # The later one counts, which is rare enough to leave to the parser.
-        raise _IrregularError
+        raise IrregularError
     # A tensor without bytes is all fixed, and has a place only if it has no elements.
     if data:
         bounds[name] = data[0]
 
 
-def _fields(content: bytes, place: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Number, start and end of each length-delimited field of the message at `place`; other fields are passed over."""
-    while place < end:
-        tag, place = _varint(content, place)
-        kind = tag & 7
-        if kind == _LENGTH_DELIMITED:
-            length, place = _varint(content, place)
-            yield tag >> 3, place, place + length
-            place += length
-        elif kind == 0:
-            _, place = _varint(content, place)
-        elif kind in _SKIPPED:
-            place += _SKIPPED[kind]
-        else:
-            raise _IrregularError
-    if place != end:
-        raise _IrregularError
-
-
-def _varint(content: bytes, place: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = content[place]
-        place += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, place
-        shift += 7
-        if shift > 63:
-            raise _IrregularError
+def _pieces(content: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Number, start and end of each length-delimited field of a message."""
+    for number, kind, first, last in fields(content, start, end):
+        if kind == LENGTH_DELIMITED:
+            yield number, first, last

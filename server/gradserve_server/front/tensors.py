@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
-from collections.abc import Mapping
+import types
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 import ml_dtypes
+import msgspec
 import numpy as np
-import safetensors
 import safetensors.numpy
 from google.protobuf.unknown_fields import UnknownFieldSet
 
@@ -31,6 +34,9 @@ DTYPES_BY_NAME = {dtype.name: dtype for dtype in DTYPES.values()}
 NAMES = {dtype: dtype.name for dtype in DTYPES.values()}
 FLOATING = frozenset(np.dtype(one) for one in (np.float16, ml_dtypes.bfloat16, np.float32, np.float64))
 MOST_AXES = 32
+
+# Set by `attached`: the functions between the stream and the tensors need not know of it.
+_ATTACHED: ContextVar[Mapping[int, memoryview]] = ContextVar("attached", default=types.MappingProxyType({}))
 
 _SAFETENSORS = {
     "BOOL": "bool",
@@ -80,26 +86,52 @@ def read_tensor(message: tensor_pb2.Tensor, field: str) -> Array:
         )
     content = message.WhichOneof("content")
     if content == "data":
-        data = message.data
-        if len(data) != elements * dtype.itemsize:
-            raise Problem(
-                Reason.INVALID_TENSOR,
-                "the number of bytes does not fit type and shape",
-                field=f"{field}.data",
-                given=f"{len(data)} bytes",
-                expected=f"{elements * dtype.itemsize} bytes for {describe(dtype, shape)}",
-            )
-        array: Array = np.frombuffer(data, dtype).reshape(shape)
-        if dtype == np.bool_ and array.view(np.uint8).max(initial=0) > 1:
-            raise Problem(Reason.INVALID_TENSOR, "a boolean is neither 0 nor 1", field=f"{field}.data")
-        return array
+        return _from_bytes(message.data, dtype, shape, f"{field}.data")
     if content == "values":
         return _from_numbers(message.values, dtype, shape, f"{field}.values")
     if content == "attachment":
-        raise Problem(
-            Reason.NOT_IMPLEMENTED_YET, "attachments belong to streams, not served yet", field=f"{field}.attachment"
-        )
+        attachment = attached_bytes(message.attachment, f"{field}.attachment")
+        return _from_bytes(attachment, dtype, shape, f"{field}.attachment")
     raise Problem(Reason.INVALID_TENSOR, "it has no elements", field=field, expected="data or values")
+
+
+@contextlib.contextmanager
+def attached(attachments: Mapping[int, memoryview]) -> Iterator[None]:
+    """While a request is read, what came with it on its stream: the bytes of each attachment, by number."""
+    token = _ATTACHED.set(attachments)
+    try:
+        yield
+    finally:
+        _ATTACHED.reset(token)
+
+
+def attached_bytes(message: tensor_pb2.Attachment, field: str) -> memoryview:
+    """The bytes of an attachment of the request that is being read."""
+    data = _ATTACHED.get().get(message.number)
+    if data is None:
+        raise Problem(
+            Reason.INVALID_TENSOR,
+            "there is no such attachment; they belong to streams",
+            field=field,
+            given=str(message.number),
+        )
+    return data
+
+
+def _from_bytes(data: bytes | memoryview, dtype: np.dtype[Any], shape: tuple[int, ...], field: str) -> Array:
+    needed = math.prod(shape) * dtype.itemsize
+    if len(data) != needed:
+        raise Problem(
+            Reason.INVALID_TENSOR,
+            "the number of bytes does not fit type and shape",
+            field=field,
+            given=f"{len(data)} bytes",
+            expected=f"{needed} bytes for {describe(dtype, shape)}",
+        )
+    array: Array = np.frombuffer(data, dtype).reshape(shape)
+    if dtype == np.bool_ and array.view(np.uint8).max(initial=0) > 1:
+        raise Problem(Reason.INVALID_TENSOR, "a boolean is neither 0 nor 1", field=field)
+    return array
 
 
 def _from_numbers(message: tensor_pb2.Tensor.Values, dtype: np.dtype[Any], shape: tuple[int, ...], field: str) -> Array:
@@ -139,22 +171,53 @@ def write_tensor(message: tensor_pb2.Tensor, array: Array) -> None:
     message.data = array.tobytes()
 
 
-def read_safetensors(content: bytes, field: str) -> dict[str, Array]:
-    """The arrays of a safetensors file.
+class _Entry(msgspec.Struct):
+    dtype: str
+    shape: tuple[int, ...]
+    data_offsets: tuple[int, int]
+
+
+_HEADER = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ENTRY = msgspec.json.Decoder(_Entry)
+_MOST_HEADER_BYTES = 100_000_000  # as the library has it
+
+
+def read_safetensors(content: bytes | memoryview, field: str) -> dict[str, Array]:
+    """The arrays of a safetensors file, views of its bytes: the library would copy each.
 
     Raises:
-        Problem: it is no such file.
+        Problem: it is no such file, or its entries do not fill it one after the other.
     """
     try:
-        entries = safetensors.deserialize(content)
-        return {
-            name: np.frombuffer(entry["data"], _SAFETENSORS[entry["dtype"]]).reshape(entry["shape"])
-            for name, entry in entries
-        }
-    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        return _read_safetensors(memoryview(content))
+    except (msgspec.MsgspecError, KeyError, ValueError) as error:
         raise Problem(
             Reason.INVALID_TENSOR, f"not a safetensors file ({error})", field=field, given=f"{len(content)} bytes"
         ) from None
+
+
+def _read_safetensors(content: memoryview) -> dict[str, Array]:
+    start = 8 + int.from_bytes(content[:8], "little")
+    if len(content) < 8 or start > len(content) or start > _MOST_HEADER_BYTES:
+        raise ValueError("its header is longer than the file")
+    entries = {
+        name: _ENTRY.decode(raw) for name, raw in _HEADER.decode(content[8:start]).items() if name != "__metadata__"
+    }
+    arrays: dict[str, Array] = {}
+    place = 0
+    for name, entry in sorted(entries.items(), key=lambda item: item[1].data_offsets):
+        dtype = DTYPES_BY_NAME[_SAFETENSORS[entry.dtype]]
+        begin, end = entry.data_offsets
+        if begin != place or any(size < 0 for size in entry.shape):
+            raise ValueError(f"'{name}' does not begin where the one before it ends")
+        if end - begin != math.prod(entry.shape) * dtype.itemsize or start + end > len(content):
+            raise ValueError(f"'{name}' does not have the bytes that its shape needs")
+        array: Array = np.frombuffer(content[start + begin : start + end], dtype).reshape(entry.shape)
+        arrays[name] = array
+        place = end
+    if start + place != len(content):
+        raise ValueError("there are bytes after the last entry")
+    return arrays
 
 
 def write_safetensors(arrays: Mapping[str, Array]) -> bytes:

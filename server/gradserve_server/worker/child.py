@@ -30,7 +30,7 @@ from gradserve_server.worker.lanes import (
     RunRequest,
     encode,
 )
-from gradserve_server.worker.memory import Layouts
+from gradserve_server.worker.memory import Layouts, Views
 
 if TYPE_CHECKING:
     from gradserve_server.compute.executor import Executor
@@ -95,11 +95,19 @@ class Answers:
         layout = self._layouts.get(request.key)
         if layout is None:
             return Kind.MISSING, b""
-        views = layout.views(self._memory, request.block)
+        if request.placed:
+            views = Views.of(layout.without(request.placed), self._memory, request.block)
+            arguments = [
+                layout.arguments[index].at(0).view(self._memory, request.placed[index])
+                if index in request.placed
+                else one
+                for index, one in enumerate(views.arguments)
+            ]
+        else:
+            views = layout.views(self._memory, request.block)
+            arguments = list(views.arguments)
         try:
-            results, seconds = self._executor.run(
-                request.key, views.arguments, request.weights_seed, request.random_seed
-            )
+            results, seconds = self._executor.run(request.key, arguments, request.weights_seed, request.random_seed)
         except KeyError as error:
             if error.args != (request.key,):
                 raise

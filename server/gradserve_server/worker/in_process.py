@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import final
 
-from gradserve_server.common.memory import aligned
+import numpy as np
+
+from gradserve_server.common.memory import ALIGNMENT, aligned
 from gradserve_server.common.specs import (
     DescribeSpec,
     Description,
@@ -15,11 +18,41 @@ from gradserve_server.common.specs import (
     Program,
     ProgramSpec,
 )
-from gradserve_server.worker.interface import Block, ProgramMissing, Run, Seeds, Worker
+from gradserve_server.worker.interface import Block, Content, ProgramMissing, Region, Run, Seeds, Worker
 from gradserve_server.worker.memory import Layout, Layouts, Views
 
 # Freed memory that is kept for runs to come.
 _KEPT_BYTES = 64 << 20
+
+
+@final
+class _OwnRegion(Region):
+    def __init__(self, nbytes: int) -> None:
+        self.memory = aligned(nbytes).data
+
+    def close(self) -> None:
+        self.memory = memoryview(b"")
+
+
+@final
+class _PlacedBlock(Block):
+    """A block of which some arguments lie in regions."""
+
+    def __init__(self, program: Program, contents: Sequence[Content]) -> None:
+        arguments: list[np.ndarray] = []
+        flat: list[memoryview | None] = []
+        for form, content in zip(program.arguments, contents, strict=True):
+            if isinstance(content, np.ndarray) and content.ctypes.data % ALIGNMENT == 0:
+                arguments.append(content)
+                flat.append(None)
+            else:
+                memory = aligned(form.nbytes)
+                arguments.append(memory.view(form.dtype).reshape(form.shape))
+                flat.append(memory.data)
+        self.arguments, self.flat = tuple(arguments), tuple(flat)
+
+    def close(self) -> None:
+        self.arguments = self.flat = ()
 
 
 @final
@@ -90,7 +123,12 @@ class InProcessWorker(Worker):
     def prepare(self, spec: ProgramSpec) -> Program:
         return self._executor.prepare(spec)
 
-    def allocate(self, program: Program) -> Block:
+    def region(self, nbytes: int) -> Region:
+        return _OwnRegion(nbytes)
+
+    def allocate(self, program: Program, contents: Sequence[Content] = ()) -> Block:
+        if contents:
+            return _PlacedBlock(program, contents)
         return self._blocks.take(self._layouts.of(program))
 
     def run(self, program: Program, block: Block, seeds: Seeds) -> Run:

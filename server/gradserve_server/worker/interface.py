@@ -63,15 +63,17 @@ class Block(abc.ABC):
 
     Attributes:
         arguments: writable arrays in the order of `Program.arguments`; the caller fills them before the run.
-        flat: the bytes of each of them.
+        flat: the bytes of each of them; None for those that are taken from where they lie already.
     """
 
     arguments: tuple[np.ndarray, ...]
-    flat: tuple[memoryview, ...]
+    flat: tuple[memoryview | None, ...]
 
     def fill(self, contents: Sequence[Content]) -> None:
         """Copies the arguments, in their order, to where the run takes them from."""
         for room, array, content in zip(self.flat, self.arguments, contents, strict=True):
+            if room is None:
+                continue
             if isinstance(content, np.ndarray):
                 array[...] = content
             elif content.nbytes <= _LARGE_BYTES:
@@ -88,6 +90,20 @@ class Block(abc.ABC):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Region(abc.ABC):
+    """Memory that the worker sees as well: a run takes arrays in it from where they lie, if they are aligned.
+
+    Attributes:
+        memory: its bytes; the first is aligned.
+    """
+
+    memory: memoryview
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Gives the memory back, once no run uses it; a second time does nothing."""
 
 
 class Worker(abc.ABC):
@@ -110,8 +126,16 @@ class Worker(abc.ABC):
         """
 
     @abc.abstractmethod
-    def allocate(self, program: Program) -> Block:
-        """Memory for one run of `program`."""
+    def region(self, nbytes: int) -> Region:
+        """Memory that outlasts a run, for arguments that come before their program is known.
+
+        Raises:
+            Problem: OVERLOADED or MEMORY_LIMIT where there is none.
+        """
+
+    @abc.abstractmethod
+    def allocate(self, program: Program, contents: Sequence[Content] = ()) -> Block:
+        """Memory for one run of `program`; those of `contents` that lie in a region, and aligned, need none."""
 
     @abc.abstractmethod
     def run(self, program: Program, block: Block, seeds: Seeds) -> Run:

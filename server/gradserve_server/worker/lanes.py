@@ -37,12 +37,21 @@ class Kind(enum.IntEnum):
 
 
 class RunRequest(msgspec.Struct, frozen=True, array_like=True):
-    """Runs the program `key` on the block that starts at byte `block` of the shared memory."""
+    """Runs the program `key` on the block that starts at byte `block` of the shared memory.
+
+    Attributes:
+        key: of the program.
+        block: where the block starts.
+        weights_seed: see `Seeds`.
+        random_seed: see `Seeds`.
+        placed: where in the shared memory arguments lie that are not in the block, by index.
+    """
 
     key: bytes
     block: int
     weights_seed: int
     random_seed: int
+    placed: dict[int, int] = {}
 
 
 class RunReply(msgspec.Struct, frozen=True, array_like=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import fcntl
+import math
 import mmap
 import os
 import sys
@@ -16,7 +17,7 @@ from typing import final
 import numpy as np
 
 from gradserve_server.common.errors import Problem, Reason
-from gradserve_server.common.memory import round_up
+from gradserve_server.common.memory import ALIGNMENT, round_up
 from gradserve_server.common.specs import ArraySpec, Program
 
 _RETRY_SECONDS = 1.0
@@ -36,6 +37,20 @@ class Place:
     offset: int
     dtype: np.dtype[np.generic]
     shape: tuple[int, ...]
+
+    @staticmethod
+    def of(array: ArraySpec) -> Place:
+        """The form of `array`, at the start of a block."""
+        return Place(0, np.dtype(array.dtype), array.shape)
+
+    def at(self, offset: int) -> Place:
+        """The same form at another place."""
+        return Place(offset, self.dtype, self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the array."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
     def view(self, memory: mmap.mmap | np.ndarray, block: int) -> np.ndarray:
         """The array of this place in the block that starts at byte `block` of `memory`."""
@@ -85,6 +100,14 @@ class Layout:
     total_bytes: int
     _views: dict[int, Views] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
 
+    def without(self, placed: Iterable[int]) -> Layout:
+        """The layout of a run whose arguments of these indices lie elsewhere: here they are empty."""
+        elsewhere = frozenset(placed)
+        forms = [Place(0, one.dtype, (0,)) if index in elsewhere else one for index, one in enumerate(self.arguments)]
+        arguments, argument_bytes = _places(forms, 0)
+        results, total = _places(self.results, argument_bytes)
+        return Layout(arguments, results, argument_bytes, total)
+
     def views(self, memory: mmap.mmap, block: int) -> Views:
         """The arrays of the block that starts at byte `block` of `memory`, which is the same one at each call."""
         views = self._views.get(block)
@@ -97,16 +120,17 @@ class Layout:
     @staticmethod
     def of(program: Program) -> Layout:
         """The layout of a run of `program`."""
-        arguments, argument_bytes = _places(program.arguments, 0)
-        results, total = _places((result.array for result in program.results), argument_bytes)
+        arguments, argument_bytes = _places(map(Place.of, program.arguments), 0)
+        results, total = _places((Place.of(one.array) for one in program.results), argument_bytes)
         return Layout(arguments, results, argument_bytes, total)
 
 
-def _places(arrays: Iterable[ArraySpec], start: int) -> tuple[tuple[Place, ...], int]:
+def _places(forms: Iterable[Place], start: int) -> tuple[tuple[Place, ...], int]:
+    """Places of these forms, one after the other from `start` on, and the end."""
     places = []
-    for array in arrays:
-        places.append(Place(start, np.dtype(array.dtype), array.shape))
-        start = round_up(start + array.nbytes)
+    for form in forms:
+        places.append(form.at(start))
+        start = round_up(start + form.nbytes)
     return tuple(places), start
 
 
@@ -152,6 +176,7 @@ class Arena:
         self.nbytes = -(-nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
         self.descriptor = _shared_file(self.nbytes)
         self._memory: mmap.mmap | None = mmap.mmap(self.descriptor, self.nbytes)
+        self._address = np.frombuffer(self._memory, np.uint8, 1).ctypes.data
         self._keep_bytes = keep_bytes
         self._lock = threading.Lock()
         self._holes = [(0, self.nbytes)]  # (offset, length), in order, never two side by side
@@ -169,6 +194,12 @@ class Arena:
         if memory is None:
             raise Problem(Reason.DRAINING, "the server is about to stop")
         return memory
+
+    def offset_of(self, array: np.ndarray) -> int | None:
+        """Where in this memory `array` begins; None if it does not lie in it, or not in one aligned piece."""
+        offset: int = array.ctypes.data - self._address
+        inside = offset >= 0 and offset + array.nbytes <= self.nbytes
+        return offset if inside and not offset % ALIGNMENT and array.flags.c_contiguous else None
 
     @property
     def used_bytes(self) -> int:

@@ -11,10 +11,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeVar, final
 
 import msgspec
+import numpy as np
 
 from gradserve_server.common.errors import Problem, ProblemData, ValuesNeeded
 from gradserve_server.common.specs import (
@@ -26,7 +27,7 @@ from gradserve_server.common.specs import (
     Program,
     ProgramSpec,
 )
-from gradserve_server.worker.interface import Block, ProgramMissing, Run, Seeds, Worker, WorkerDied
+from gradserve_server.worker.interface import Block, Content, ProgramMissing, Region, Run, Seeds, Worker, WorkerDied
 from gradserve_server.worker.lanes import (
     ChildSettings,
     InitializeRequest,
@@ -66,14 +67,48 @@ _NAMES: Final = msgspec.msgpack.Decoder(tuple[str, ...])
 
 
 @final
-class _SharedBlock(Block):
-    def __init__(self, arena: Arena, layout: Layout) -> None:
+class _SharedRegion(Region):
+    def __init__(self, arena: Arena, nbytes: int) -> None:
         memory = arena.memory
+        self._offset = arena.allocate(nbytes)
+        self._arena: Arena | None = arena
+        self.memory = memoryview(memory)[self._offset : self._offset + nbytes]
+
+    def close(self) -> None:
+        arena, self._arena = self._arena, None
+        if arena is not None:
+            self.memory = memoryview(b"")
+            arena.free(self._offset)
+
+
+@final
+class _SharedBlock(Block):
+    """Memory of the arena.
+
+    Attributes:
+        placed: where in the arena arguments lie that need no room here, by index.
+    """
+
+    def __init__(self, arena: Arena, layout: Layout, contents: Sequence[Content]) -> None:
+        memory = arena.memory
+        self.placed: dict[int, int] = {}
+        for index, content in enumerate(contents):
+            offset = arena.offset_of(content) if isinstance(content, np.ndarray) else None
+            if offset is not None:
+                self.placed[index] = offset
+        if self.placed:
+            layout = layout.without(self.placed)
         self.offset = arena.allocate(layout.total_bytes)
         self._arena: Arena | None = arena
         # All of them now: after the run the arena may be closed already.
         views = layout.views(memory, self.offset)
         self.arguments, self.results, self.flat = views.arguments, views.results, views.flat
+        if self.placed:
+            self.flat = tuple(None if index in self.placed else one for index, one in enumerate(views.flat))
+            self.arguments = tuple(
+                contents[index] if index in self.placed else one  # type: ignore[misc]
+                for index, one in enumerate(views.arguments)
+            )
 
     def close(self) -> None:
         arena, self._arena = self._arena, None
@@ -194,12 +229,15 @@ class ProcessWorker(Worker):
     def prepare(self, spec: ProgramSpec) -> Program:
         return self._call(Kind.PREPARE, spec, _PROGRAM)
 
-    def allocate(self, program: Program) -> Block:
-        return _SharedBlock(self._arena, self._layouts.of(program))
+    def region(self, nbytes: int) -> Region:
+        return _SharedRegion(self._arena, nbytes)
+
+    def allocate(self, program: Program, contents: Sequence[Content] = ()) -> Block:
+        return _SharedBlock(self._arena, self._layouts.of(program), contents)
 
     def run(self, program: Program, block: Block, seeds: Seeds) -> Run:
         assert isinstance(block, _SharedBlock)
-        request = RunRequest(program.key, block.offset, seeds.weights, seeds.random)
+        request = RunRequest(program.key, block.offset, seeds.weights, seeds.random, block.placed)
         reply = self._call(Kind.RUN, request, _RUN_REPLY)
         return Run(block.results, reply.execute_seconds)
 

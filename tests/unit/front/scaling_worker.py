@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
@@ -21,7 +21,7 @@ from gradserve_server.common.specs import (
     ProgramSpec,
     ResultSpec,
 )
-from gradserve_server.worker.interface import Block, ProgramMissing, Run, Seeds, Worker
+from gradserve_server.worker.interface import Block, Content, ProgramMissing, Region, Run, Seeds, Worker
 
 
 class OwnBlock(Block):
@@ -31,6 +31,14 @@ class OwnBlock(Block):
 
     def close(self) -> None:
         self.arguments = ()
+
+
+class OwnRegion(Region):
+    def __init__(self, nbytes: int) -> None:
+        self.memory = memoryview(bytearray(nbytes))
+
+    def close(self) -> None:
+        self.memory = memoryview(b"")
 
 
 def nothing(_call: str) -> None:
@@ -76,7 +84,10 @@ class ScalingWorker(Worker):
         numbers = ("loss", "global_norm", "finite", "norm:w")
         return Program(key, (*(spec.weights or ()), *spec.batch), results, numbers, self._peak_bytes, 0.01)
 
-    def allocate(self, program: Program) -> Block:
+    def region(self, nbytes: int) -> Region:
+        return OwnRegion(nbytes)
+
+    def allocate(self, program: Program, contents: Sequence[Content] = ()) -> Block:
         return OwnBlock(tuple(np.empty(one.shape, one.dtype) for one in program.arguments))
 
     def run(self, program: Program, block: Block, seeds: Seeds) -> Run:

@@ -1,0 +1,1 @@
+"""The bidirectional stream: many requests and their attachments over one connection."""
