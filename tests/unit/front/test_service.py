@@ -37,6 +37,7 @@ class Front:
     engine: Engine
     metrics: Metrics
     channel: grpc.Channel
+    server: Server
 
     def compute(self, request: Request | bytes, timeout: float = 20) -> service.ComputeGradientsResponse:
         content = request if isinstance(request, bytes) else request.SerializeToString()
@@ -74,7 +75,7 @@ def front(worker: ScalingWorker, **settings: object) -> Iterator[Front]:
     server.ready()
     try:
         with grpc.insecure_channel(server.address) as channel:
-            yield Front(engine, metrics, channel)
+            yield Front(engine, metrics, channel, server)
     finally:
         server.stop(0).wait(10)
         server.close()
@@ -156,10 +157,8 @@ OPTIONS: list[tuple[str, Callable[[Request], object]]] = [
     ("options.loss_scale", lambda one: setattr(one.options, "loss_scale", 8.0)),
     ("weights.keep", lambda one: setattr(one.weights, "keep", True)),
     ("weights.digest", lambda one: one.weights.digest.SetInParent()),
-    ("weights.attachment", lambda one: one.weights.attachment.SetInParent()),
     ("network.stablehlo", lambda one: setattr(one.network, "stablehlo", b"x")),
     ("network.digest", lambda one: one.network.digest.SetInParent()),
-    ("batch.x.attachment", lambda one: one.batch["x"].attachment.SetInParent()),
 ]
 
 
@@ -172,6 +171,22 @@ def test_what_is_not_served_yet_is_refused_by_its_field(
     code, info = plain.refusal(request)
     assert (code, info.metadata["field"]) == ("UNIMPLEMENTED", field)
     assert info.reason in {"UNSUPPORTED_OPTION", "NOT_IMPLEMENTED_YET"}
+
+
+ATTACHED: list[tuple[str, Callable[[Request], object]]] = [
+    ("weights.attachment", lambda one: one.weights.attachment.SetInParent()),
+    ("batch.x.attachment", lambda one: one.batch["x"].attachment.SetInParent()),
+]
+
+
+@pytest.mark.parametrize(("field", "ask"), ATTACHED)
+def test_attachments_are_refused_where_nothing_can_follow(
+    plain: Front, field: str, ask: Callable[[Request], object]
+) -> None:
+    request = gradients_request()
+    ask(request)
+    code, info = plain.refusal(request)
+    assert (code, info.metadata["field"], info.reason) == ("INVALID_ARGUMENT", field, "INVALID_TENSOR")
 
 
 @pytest.mark.parametrize("clip", [-1.0, float("nan"), float("inf")])
