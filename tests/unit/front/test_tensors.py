@@ -110,7 +110,7 @@ def test_numbers_are_converted() -> None:
         (tensor_pb2.Tensor(data_type=77, data=b""), Reason.UNKNOWN_FIELD, "batch.x.data_type"),  # type: ignore[arg-type]
         (tensor_pb2.Tensor(data_type=FLOAT32), Reason.INVALID_TENSOR, "batch.x"),
         (tensor_pb2.Tensor(data_type=1, shape=[1], data=b"\2"), Reason.INVALID_TENSOR, "batch.x.data"),  # type: ignore[arg-type]
-        (tensor_pb2.Tensor(data_type=FLOAT32, attachment={}), Reason.NOT_IMPLEMENTED_YET, "batch.x.attachment"),
+        (tensor_pb2.Tensor(data_type=FLOAT32, attachment={}), Reason.INVALID_TENSOR, "batch.x.attachment"),
         (tensor_pb2.Tensor(data_type=FLOAT32, shape=[2], values={}), Reason.INVALID_TENSOR, "batch.x.values"),
     ],
 )
