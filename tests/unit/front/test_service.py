@@ -157,7 +157,6 @@ OPTIONS: list[tuple[str, Callable[[Request], object]]] = [
     ("options.loss_scale", lambda one: setattr(one.options, "loss_scale", 8.0)),
     ("weights.keep", lambda one: setattr(one.weights, "keep", True)),
     ("weights.digest", lambda one: one.weights.digest.SetInParent()),
-    ("network.stablehlo", lambda one: setattr(one.network, "stablehlo", b"x")),
     ("network.digest", lambda one: one.network.digest.SetInParent()),
 ]
 
