@@ -33,7 +33,8 @@ from gradserve.errors import (
     Unavailable,
     Unsupported,
 )
-from gradserve.files import load, load_loss, save
+from gradserve.exporting import from_jax
+from gradserve.files import load, load_loss, load_onnx, onnx_text, save
 from gradserve.functions import (
     absolute,
     cos,
@@ -123,6 +124,7 @@ from gradserve.results import (
     Timing,
 )
 from gradserve.traces import GradientFlow, TensorStatistics, TracedValue, TraceResult
+from gradserve.trees import flatten_weights, unflatten_weights
 from gradserve.weights import Seeded, Weights, load_weights, save_weights, seeded
 
 if _TYPE_CHECKING:
@@ -191,6 +193,8 @@ __all__ = [
     "exp",
     "expm1",
     "flatten",
+    "flatten_weights",
+    "from_jax",
     "gelu",
     "global_max_pooling",
     "global_mean_pooling",
@@ -207,6 +211,7 @@ __all__ = [
     "lecun_uniform",
     "load",
     "load_loss",
+    "load_onnx",
     "load_weights",
     "local",
     "log",
@@ -221,6 +226,7 @@ __all__ = [
     "negative_log_likelihood",
     "next_token_cross_entropy",
     "normal",
+    "onnx_text",
     "output_loss",
     "reduce_log_sum_exp",
     "reduce_max",
@@ -255,6 +261,7 @@ __all__ = [
     "tanh",
     "trace_page",
     "trace_plot",
+    "unflatten_weights",
     "uniform",
     "variance_scaling",
 ]

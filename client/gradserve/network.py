@@ -1,17 +1,20 @@
-"""A network as a value: a graph of the contract that does not change any more."""
+"""A network as a value: a definition in one of the contract's formats that does not change any more."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, final
+from typing import Any, Literal, Self, final
 
 import numpy as np
 
 from gradserve.errors import InvalidRequest
 from gradserve.tensors import DTypeLike, from_data_type, message_bytes, to_data_type, to_dtype
 from gradserve.v1 import network_pb2, tensor_pb2
+
+Format = Literal["graph", "onnx", "onnx_text", "stablehlo"]
+"""What the bytes of a definition are: a graph of the contract, ONNX, ONNX as text, a function of jax.export."""
 
 Shape = tuple[int | str, ...]
 """Sizes of the axes; a string such as ``"batch"`` names a size that the batch at hand decides."""
@@ -86,8 +89,21 @@ def tensor_spec(name: str, form: Spec | None) -> tensor_pb2.TensorSpec:
 
 
 @final
+@dataclass(frozen=True)
+class _Definition:
+    """A definition, and what is known of it where only the server can read it."""
+
+    format: Format
+    content: bytes
+    inputs: tuple[TensorInfo, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+
+@final
 class Network:
-    """A network: immutable, compared by its bytes. Made by `sequential`, `GraphBuilder`, `load`.
+    """A network: immutable, compared by its bytes.
+
+    Made by `sequential`, `GraphBuilder`, `load`, `load_onnx`, `onnx_text` and `from_jax`.
 
     Example:
         >>> net = gs.sequential(gs.dense(10), x=("batch", 64))
@@ -95,32 +111,64 @@ class Network:
         ('batch', 64)
     """
 
-    def __init__(self, graph: network_pb2.Graph) -> None:
-        self._bytes = message_bytes(graph)
-        self._hash = hash(self._bytes)
+    def __init__(self, graph: network_pb2.Graph | _Definition) -> None:
+        known = graph if isinstance(graph, _Definition) else _Definition("graph", message_bytes(graph))
+        self.format: Format = known.format
+        self._bytes = known.content
+        self._known = known
+        self._hash = hash((known.format, known.content))
+
+    @classmethod
+    def imported(
+        cls, format_: Format, content: bytes, inputs: tuple[TensorInfo, ...] = (), outputs: tuple[str, ...] = ()
+    ) -> Self:
+        """A network in a format that only the server reads.
+
+        Args:
+            format_: what the bytes are.
+            content: the definition.
+            inputs: what a batch must hold; empty where that is not known here.
+            outputs: names of the outputs; empty where they are not known here.
+        """
+        return cls(_Definition(format_, content, inputs, outputs))
 
     @property
     def graph(self) -> network_pb2.Graph:
-        """The contract's message, a copy."""
+        """The contract's message, a copy.
+
+        Raises:
+            InvalidRequest: the network has another format, and no such message.
+        """
+        if self.format != "graph":
+            raise InvalidRequest.because(
+                "only a network of our own format has a graph", field="network", given=self.format, expected="graph"
+            )
         return network_pb2.Graph.FromString(self._bytes)
 
     def to_bytes(self) -> bytes:
-        """The serialized message, always the same for equal networks."""
+        """The definition in its format, always the same for equal networks."""
         return self._bytes
 
     @cached_property
     def name(self) -> str:
         """What logs and traces call it; may be empty."""
-        return self.graph.name
+        return self.graph.name if self.format == "graph" else ""
 
     @cached_property
     def inputs(self) -> tuple[TensorInfo, ...]:
-        """What a batch must hold for the network itself; targets belong to the loss."""
+        """What a batch must hold for the network itself; targets belong to the loss.
+
+        Empty where only the server can read the definition: `Client.describe` tells.
+        """
+        if self.format != "graph":
+            return self._known.inputs
         return tuple(TensorInfo.from_message(one) for one in self.graph.inputs)
 
     @cached_property
     def outputs(self) -> tuple[str, ...]:
-        """Names of the outputs."""
+        """Names of the outputs; empty where only the server can read the definition."""
+        if self.format != "graph":
+            return self._known.outputs
         graph = self.graph
         return tuple(graph.outputs) or tuple(node.name for node in graph.nodes[-1:])
 
@@ -132,22 +180,20 @@ class Network:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Network):
             return NotImplemented
-        return self._bytes == other._bytes
+        return (self.format, self._bytes) == (other.format, other._bytes)
 
     def __hash__(self) -> int:
         return self._hash
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _from_bytes, (self._bytes,)
+        return Network, (self._known,)
 
     def __repr__(self) -> str:
+        if self.format != "graph" and not self.inputs:
+            return f"Network({self.format}, {len(self._bytes):,} bytes)"
         title = f"{self.name!r}: " if self.name else ""
         inputs = ", ".join(str(one) for one in self.inputs)
         return f"Network({title}{inputs} -> {', '.join(self.outputs)})"
-
-
-def _from_bytes(content: bytes) -> Network:
-    return Network(network_pb2.Graph.FromString(content))
 
 
 def form_of(shape: object, field: str) -> Spec:

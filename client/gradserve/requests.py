@@ -14,7 +14,7 @@ from gradserve.casting import batch_array, weight_arrays
 from gradserve.errors import InvalidRequest
 from gradserve.layers import whole
 from gradserve.losses import Loss
-from gradserve.network import Network
+from gradserve.network import Format, Network
 from gradserve.results import (
     ForwardResult,
     GradientResult,
@@ -58,6 +58,15 @@ _CHECKPOINTINGS: dict[Any, _Options.Checkpointing] = {
     "sqrt": _Options.CHECKPOINTING_SQRT,
 }
 _INTEGERS = -(2**63)
+
+_Definition = network_pb2.NetworkDefinition
+# The field that holds a definition, by its format.
+_DEFINITIONS: dict[Format, tuple[str, int]] = {
+    "graph": ("serialized_graph", _Definition.SERIALIZED_GRAPH_FIELD_NUMBER),
+    "onnx": ("onnx", _Definition.ONNX_FIELD_NUMBER),
+    "onnx_text": ("onnx_text", _Definition.ONNX_TEXT_FIELD_NUMBER),
+    "stablehlo": ("stablehlo", _Definition.STABLEHLO_FIELD_NUMBER),
+}
 
 _Gradients = service_pb2.ComputeGradientsRequest
 _Forward = service_pb2.ForwardRequest
@@ -262,12 +271,15 @@ def _weights(weights: Weights | None) -> tuple[list[Piece], list[bytes], bool]:
 def _network(network: Network) -> list[Piece]:
     """The network as a field, without a copy; it is field 1 of every request."""
     content = _checked_network(network).to_bytes()
-    inner = field(network_pb2.NetworkDefinition.SERIALIZED_GRAPH_FIELD_NUMBER, len(content))
+    inner = field(_DEFINITIONS[network.format][1], len(content))
     return [field(_Gradients.NETWORK_FIELD_NUMBER, len(inner) + len(content)) + inner, content]
 
 
 def _definition(network: Network) -> network_pb2.NetworkDefinition:
-    return network_pb2.NetworkDefinition(serialized_graph=_checked_network(network).to_bytes())
+    content: Any = _checked_network(network).to_bytes()
+    if network.format == "onnx_text":
+        content = content.decode(errors="replace")  # a message takes text as text
+    return _Definition(**{_DEFINITIONS[network.format][0]: content})
 
 
 def _checked_network(network: Network) -> Network:
@@ -276,7 +288,7 @@ def _checked_network(network: Network) -> Network:
             "no network",
             field="network",
             given=type(network).__name__,
-            expected="a gs.Network, from gs.sequential, gs.GraphBuilder or gs.load",
+            expected="a gs.Network, from gs.sequential, gs.GraphBuilder, gs.load, gs.load_onnx or gs.from_jax",
         )
     return network
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import gradserve as gs
 
+NETWORK = "a network: .json or .binpb, .onnx, .stablehlo"
 PARAMETERS = 'names or patterns, such as "*" "!backbone/*"; all if not given'
 
 
@@ -65,7 +66,9 @@ def _grad(parser: argparse.ArgumentParser) -> None:
 def _describe(parser: argparse.ArgumentParser) -> None:
     parser.description = "Shows what a network takes, gives and holds, and what a batch costs."
     add = parser.add_argument
-    add("--network", type=Path, required=True, metavar="FILE", help="a graph, .json or .binpb")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("file", nargs="?", type=Path, metavar="FILE", help=NETWORK)
+    which.add_argument("--network", type=Path, metavar="FILE", help="the same")
     add(
         "--dimension",
         type=_dimension,
@@ -116,12 +119,11 @@ def _trace(parser: argparse.ArgumentParser) -> None:
 
 def _request(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--network", type=Path, required=True, metavar="FILE", help="a graph, .json or .binpb")
+    add("--network", type=Path, required=True, metavar="FILE", help=NETWORK)
     add(
         "--weights",
-        required=True,
         metavar="FILE|seed:N",
-        help="a safetensors file, or fresh weights from a seed",
+        help="a safetensors file, or fresh weights from a seed; an ONNX model's own if not given",
     )
     add("--batch", type=Path, required=True, metavar="FILE", help="inputs and targets, .npz")
     add("--loss", type=Path, required=True, metavar="FILE", help="a loss, .json or .binpb")

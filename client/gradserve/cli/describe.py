@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def run(options: argparse.Namespace) -> int:
     """Asks the server and prints what it says; the cost where `--dimension` is given."""
-    network = files.network(options.network)
+    network = files.network(options.network or options.file)
     loss = files.loss(options.loss) if options.loss is not None else None
     with (
         terminal.Activity(terminal.console(stderr=True)) as activity,

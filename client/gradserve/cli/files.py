@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def network(path: Path) -> gs.Network:
-    """A graph, .json or .binpb."""
+    """A network: .json or .binpb, .onnx, .stablehlo."""
     return _read("--network", path, gs.load)
 
 
@@ -27,8 +27,10 @@ def loss(path: Path) -> gs.Loss:
     return _read("--loss", path, gs.load_loss)
 
 
-def weights(text: str) -> Mapping[str, NDArray[Any]] | gs.Seeded:
-    """A safetensors file, or "seed:N" for fresh weights."""
+def weights(text: str | None) -> Mapping[str, NDArray[Any]] | gs.Seeded | None:
+    """A safetensors file, "seed:N" for fresh weights, or None for the network's own."""
+    if text is None:
+        return None
     if text.startswith(SEED):
         try:
             return gs.seeded(int(text.removeprefix(SEED)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import gradserve as gs
@@ -23,6 +24,9 @@ def show(error: gs.GradserveError, to: Console) -> None:
     for label in ("field", "node", "given", "expected", "hint"):
         if value := getattr(error, label):
             facts.add_row(label, Text(str(value)))
+    if listed := error.metadata.get("unsupported"):
+        for label, one in zip(itertools.chain(["unsupported"], itertools.repeat("")), listed.split("; "), strict=False):
+            facts.add_row(label, Text(one))
     parts: list[Text | Table] = [Text(_what_is_wrong(error))]
     if facts.row_count:
         parts += [Text(), facts]

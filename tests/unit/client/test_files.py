@@ -122,3 +122,30 @@ def test_seeds_are_integers():
     assert gs.seeded(-3) == gs.Seeded(-3)
     with pytest.raises(gs.InvalidRequest, match=r"weights\.seed"):
         gs.seeded(0.5)
+
+
+@pytest.mark.parametrize(
+    ("ending", "format_"), [(".onnx", "onnx"), (".onnxtxt", "onnx_text"), (".stablehlo", "stablehlo")]
+)
+def test_formats_that_only_the_server_reads_are_files_as_they_are(tmp_path, ending, format_):
+    path = tmp_path / f"net{ending}"
+    path.write_bytes(b"anything")
+    network = gs.load(path)
+    assert (network.format, network.to_bytes(), network.inputs, network.outputs) == (format_, b"anything", (), ())
+    assert repr(network) == f"Network({format_}, 8 bytes)"
+    gs.save(network, tmp_path / f"copy{ending}")
+    assert (tmp_path / f"copy{ending}").read_bytes() == b"anything"
+    with pytest.raises(gs.InvalidRequest, match=f"expected {ending}"):
+        gs.save(network, tmp_path / "net.json")
+    with pytest.raises(gs.InvalidRequest, match="has a graph"):
+        _ = network.graph
+
+
+def test_onnx_is_read_from_any_file_and_from_text(tmp_path):
+    path = tmp_path / "model"
+    path.write_bytes(b"bytes")
+    assert gs.load_onnx(path).format == "onnx"
+    text = tmp_path / "model.onnxtxt"
+    text.write_text("text")
+    assert gs.load_onnx(text) == gs.onnx_text("text") == gs.load(text)
+    assert gs.load_onnx(text) != gs.load_onnx(path)

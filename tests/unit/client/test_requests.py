@@ -187,3 +187,15 @@ def test_requests_do_not_depend_on_the_layout_of_arrays():
     big = {name: one.astype(one.dtype.newbyteorder(">")) for name, one in WEIGHTS.items()}
     turned = {name: np.asfortranarray(one) for name, one in WEIGHTS.items()}
     assert gradients() == gradients(weights=big) == gradients(weights=turned)
+
+
+@pytest.mark.parametrize("format_", ["onnx", "onnx_text", "stablehlo"])
+def test_a_network_in_another_format_goes_into_its_own_field(format_):
+    network = gs.Network.imported(format_, b"content")
+    for call, kind in (
+        (requests.gradients(network, None, BATCH, loss=LOSS), service_pb2.ComputeGradientsRequest),
+        (requests.describe(network), service_pb2.DescribeNetworkRequest),
+    ):
+        definition = kind.FromString(call.message).network
+        assert definition.WhichOneof("source") == format_
+        assert getattr(definition, format_) in (b"content", "content")
