@@ -15,6 +15,8 @@ import ml_dtypes  # noqa: F401  (registers bfloat16 with numpy.dtype)
 import msgspec
 import numpy as np
 
+from gradserve_server.common import tracing
+
 
 class ArraySpec(msgspec.Struct, frozen=True, array_like=True):
     """Name, element type (as NumPy names it) and concrete shape of one array."""
@@ -108,9 +110,10 @@ class ProgramSpec(msgspec.Struct, frozen=True, array_like=True):
         vectors: further arrays that come with each request, in order of name: what is data in a loss. Their names are
             their places in the request, such as ``loss.cotangents.by_output.logits``.
         static: values of the batch that the program depends on, where the worker has asked for them.
+        trace: what is asked of a trace; of kind ``trace`` only.
     """
 
-    kind: Literal["gradients", "forward"]
+    kind: Literal["gradients", "forward", "trace"]
     network: NetworkSource
     loss: bytes
     batch: tuple[ArraySpec, ...]
@@ -122,6 +125,7 @@ class ProgramSpec(msgspec.Struct, frozen=True, array_like=True):
     vectors: tuple[ArraySpec, ...] = ()
     own_weights: bool = False
     static: tuple[StaticValue, ...] = ()
+    trace: tracing.Request = tracing.Request()
 
     def key(self) -> bytes:
         """Stands for the spec, which holds a whole network and so is too large to keep."""
@@ -136,7 +140,7 @@ class ResultSpec(msgspec.Struct, frozen=True, array_like=True):
     """One array of an answer: the part of the answer it belongs to, and its form.
 
     Groups: ``numbers`` (one float64 vector, entries named by `Program.numbers`), ``gradient``, ``input_gradient``,
-    ``output``, ``updated_statistic``.
+    ``output``, ``updated_statistic``; of a trace ``statistics`` (one matrix), ``value``, ``gradient``.
     """
 
     group: str
@@ -153,6 +157,7 @@ class Program(msgspec.Struct, frozen=True, array_like=True):
         numbers: names of the entries of the result of group ``numbers``.
         peak_bytes: memory of one run on the device by the compiler's own figures: arguments, results, temporaries.
         compile_seconds: time that tracing and compiling took.
+        layout: of a trace, what its results are.
     """
 
     key: bytes
@@ -161,6 +166,7 @@ class Program(msgspec.Struct, frozen=True, array_like=True):
     numbers: tuple[str, ...]
     peak_bytes: int
     compile_seconds: float
+    layout: tracing.Layout | None = None
 
 
 class DescribeSpec(msgspec.Struct, frozen=True, array_like=True):

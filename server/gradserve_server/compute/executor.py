@@ -31,6 +31,7 @@ from gradserve_server.common.specs import (
     ResultSpec,
     SymbolicSpec,
 )
+from gradserve_server.common.tracing import Layout
 from gradserve_server.compute import flops, losses, program
 from gradserve_server.compute.frontends import graph, onnx, stablehlo
 from gradserve_server.compute.frontends.graph.operations import NAMES
@@ -198,7 +199,7 @@ class Executor:
     def _compile_known(self, key: bytes, spec: ProgramSpec, start: float) -> Executable:
         network = self._network(spec.network).specialized({one.array.name: one.read() for one in spec.static})
         loss: Loss | None = load_loss(spec.loss, self._limits) if spec.loss else None
-        if loss is None and spec.kind == "gradients":
+        if loss is None and spec.kind in {"gradients", "trace"}:
             raise Problem(Reason.MISSING_FIELD, "gradients need a loss", field="loss")
         computation = program.build(spec, network, loss)
         self._check_memory((*computation.weights, *spec.batch, *spec.vectors))
@@ -211,6 +212,7 @@ class Executor:
             numbers=found.numbers,
             peak_bytes=_peak(compiled),
             compile_seconds=time.perf_counter() - start,
+            layout=found.layout,
         )
         return Executable(known, compiled, found.problems, self._weights(spec, computation))
 
@@ -244,7 +246,7 @@ class Executor:
             arguments = computation.arguments(weights, batch, vectors, seed=next(values))
             results = program.KINDS[spec.kind](computation, arguments)
             answered = results.groups()
-            found[:] = [_Found(_forms(answered), tuple(results.numbers), results.evaluation.problems)]
+            found[:] = [_Found(_forms(answered), tuple(results.numbers), results.evaluation.problems, results.layout)]
             # Last, so that the executor can take them off: they are not part of the answer.
             failed = results.evaluation.failed
             checks = [jnp.stack(failed)] if failed else []
@@ -313,11 +315,12 @@ class Executor:
 
 @dataclasses.dataclass(frozen=True)
 class _Found:
-    """What tracing finds out: forms of the results, names of the numbers, and what the checks are about."""
+    """What tracing finds out: forms of the results, names of the numbers, what the checks are about, and a layout."""
 
     results: tuple[ResultSpec, ...]
     numbers: tuple[str, ...]
     problems: tuple[Problem, ...]
+    layout: Layout | None
 
 
 def _forms(groups: Mapping[str, Mapping[str, jax.Array]]) -> tuple[ResultSpec, ...]:

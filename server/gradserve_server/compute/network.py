@@ -16,6 +16,7 @@ import numpy as np
 from gradserve_server.common.errors import Problem, Reason, near
 from gradserve_server.common.specs import SymbolicSpec, describe
 from gradserve_server.compute.initializers import Initializer
+from gradserve_server.compute.tape import Tape
 
 Arrays: TypeAlias = Mapping[str, jax.Array]
 
@@ -76,6 +77,7 @@ class Context:
         training: whether dropout and batch statistics are on.
         key: random key of the request; None where nothing is random.
         example_weights: weights [batch] that batch statistics leave examples out by; None for all ones.
+        tape: what named values are shown to; None where nobody looks.
         updated_statistics: left behind by the application, by name.
         checks: left behind by the application.
     """
@@ -84,6 +86,7 @@ class Context:
     training: bool = False
     key: jax.Array | None = None
     example_weights: jax.Array | None = None
+    tape: Tape | None = None
     updated_statistics: dict[str, jax.Array] = dataclasses.field(default_factory=dict)
     checks: list[Check] = dataclasses.field(default_factory=list)
 

@@ -11,6 +11,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from gradserve.v1 import gradient_service_pb2 as service
 from gradserve.v1 import network_pb2, tensor_pb2
+from gradserve_server.common import tracing
 from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.common.specs import (
     ArraySpec,
@@ -102,13 +103,34 @@ def forward_task(request: service.ForwardRequest, most_bytes: int) -> Task:
     return _task("forward", request, Selection(), tuple(request.outputs), (), most_bytes)
 
 
+def trace_task(request: service.TraceRequest, most_bytes: int) -> Task:
+    """What `request` asks for."""
+    _refuse_unknown_here(request, "")
+    if not request.HasField("loss"):
+        raise Problem(Reason.MISSING_FIELD, "gradients need a loss", field="loss")
+    if request.whole_tensors_up_to < 0:
+        raise Problem(
+            Reason.INVALID_VALUE,
+            "not a number of elements",
+            field="whole_tensors_up_to",
+            given=str(request.whole_tensors_up_to),
+            expected="at least 0",
+        )
+    asked = tracing.Request(request.whole_tensors_up_to, tuple(request.names))
+    return _task("trace", request, Selection(), (), (), most_bytes, asked)
+
+
+_NO_TRACE = tracing.Request()
+
+
 def _task(
     kind: Any,
-    request: service.ComputeGradientsRequest | service.ForwardRequest,
+    request: service.ComputeGradientsRequest | service.ForwardRequest | service.TraceRequest,
     selection: Selection,
     outputs: tuple[str, ...],
     shared: tuple[str, ...],
     most_bytes: int,
+    trace: tracing.Request = _NO_TRACE,
 ) -> Task:
     options = options_of(request.options)
     batch, examples = _batch(request.batch, shared)
@@ -127,6 +149,7 @@ def _task(
         shared=tuple(sorted(shared)),
         vectors=forms(vectors),
         own_weights=own_weights,
+        trace=trace,
     )
     arrays = (*(weights or {}).values(), *batch.values(), *vectors.values())
     return Task(spec, arrays, Seeds(seed, request.options.seed), examples)

@@ -13,6 +13,7 @@ from gradserve_server.common.specs import Program
 from gradserve_server.front import answers, convert
 from gradserve_server.front.forms import Reply, Times
 from gradserve_server.front.tensors import Array
+from gradserve_server.front.tracing.answer import trace_answer
 
 
 class Answering(Protocol):
@@ -52,4 +53,5 @@ KINDS = (
         "compute_gradients",
     ),
     Kind("Forward", service.ForwardRequest, convert.forward_task, answers.forward_answer, "forward"),
+    Kind("Trace", service.TraceRequest, convert.trace_task, trace_answer, "trace"),
 )

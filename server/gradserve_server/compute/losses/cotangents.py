@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from gradserve_server.common.errors import Problem, Reason, near
 from gradserve_server.common.specs import describe
+from gradserve_server.common.tracing import Term
 from gradserve_server.compute.losses.loss import Arrays, Forms, Loss, LossValue, Tensors, computing_type
 from gradserve_server.compute.network import Context
 
@@ -37,6 +38,8 @@ class Cotangents(Loss):
     def evaluate(self, tensors: Tensors, context: Context) -> LossValue:
         """The sum of all products, over vectors as well where they are stacked."""
         cotangents = self.by_output(tensors.outputs, tensors.vectors)
+        if context.tape is not None:
+            context.tape.loss(list(cotangents), [Term("the cotangent that was sent for it")] * len(cotangents))
         dtype = max((one.dtype for one in cotangents.values()), key=lambda one: one.itemsize)
         total = jnp.zeros((), dtype)
         for name, cotangent in cotangents.items():

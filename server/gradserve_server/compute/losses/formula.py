@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from gradserve.v1 import loss_pb2
 from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.common.specs import describe
+from gradserve_server.common.tracing import Term
 from gradserve_server.compute.losses.formulas import FORMULAS, Operands
 from gradserve_server.compute.losses.loss import Forms, Loss, LossValue, Tensors, computing_type, output_name
 from gradserve_server.compute.losses.reduction import Weighting
@@ -47,6 +48,9 @@ class FormulaLoss(Loss):
     def evaluate(self, tensors: Tensors, context: Context) -> LossValue:
         weights = self._weighting.weights(tensors)
         prediction = self._prediction(tensors)
+        if context.tape is not None:
+            name = output_name(self._message.prediction, tensors.outputs, self._field)
+            context.tape.loss([name], [Term("the derivative of the loss")])
         target, target_field = self._target(tensors)
         if weights is not None:
             shape = prediction.shape[:-1] if self._formula.over_classes else prediction.shape

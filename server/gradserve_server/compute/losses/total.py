@@ -44,7 +44,11 @@ class Total(Loss):
         self.tensors = frozenset(name for term in terms for name in term.loss.tensors)
 
     def evaluate(self, tensors: Tensors, context: Context) -> LossValue:
-        values = [term.loss.evaluate(tensors, context) for term in self._terms]
+        values = []
+        for term in self._terms:
+            if context.tape is not None:
+                context.tape.loss_term = term.name
+            values.append(term.loss.evaluate(tensors, context))
         dtype = max((value.loss.dtype for value in values), key=lambda one: one.itemsize)
         # None are sent where all are 1.
         weights = tensors.vectors.get(self._weights_place, jnp.ones(len(values), jnp.float64)).astype(dtype)

@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 
 from gradserve_server.common.errors import Problem, Reason, near
+from gradserve_server.common.selection import choose
 from gradserve_server.common.specs import ArraySpec, Mode, ProgramSpec, Selection
 from gradserve_server.compute.losses import Loss
 from gradserve_server.compute.network import Network, Signature, bind
 from gradserve_server.compute.program.capabilities import check_capabilities
 from gradserve_server.compute.program.computation import Computation
-from gradserve_server.compute.program.selection import choose
 
 
 def build(spec: ProgramSpec, network: Network, loss: Loss | None) -> Computation:

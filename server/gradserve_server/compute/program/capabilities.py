@@ -11,6 +11,7 @@ from gradserve_server.compute.network import Capability, Network
 OF_KIND: Mapping[str, tuple[Capability, ...]] = {
     "gradients": (),
     "forward": (),
+    "trace": (Capability.TRACE,),
 }
 
 

@@ -11,9 +11,11 @@ import jax.numpy as jnp
 
 from gradserve_server.common.errors import Problem
 from gradserve_server.common.specs import ArraySpec, Mode, ProgramSpec
+from gradserve_server.common.tracing import Layout
 from gradserve_server.compute.losses import Loss, LossValue, Tensors
 from gradserve_server.compute.network import Context, Network, Signature
 from gradserve_server.compute.program.absent_rows import present_rows, without_absent_rows
+from gradserve_server.compute.tape import Tape
 
 Arrays = dict[str, jax.Array]
 
@@ -102,8 +104,8 @@ class Computation:
             {name: arguments.batch[name].astype(self.dtype) for name in self.spec.selection.inputs},
         )
 
-    def evaluate(self, arguments: Arguments) -> Evaluation:
-        """Forward: outputs and, if there is one, the loss."""
+    def evaluate(self, arguments: Arguments, tape: Tape | None = None) -> Evaluation:
+        """Forward: outputs and, if there is one, the loss. Named values are shown to `tape`."""
         batch = arguments.batch
         shared = frozenset(self.spec.shared)
         weights_names = self.loss.weights_names if self.loss else ()
@@ -116,6 +118,7 @@ class Computation:
             training=self.spec.options.mode is Mode.TRAINING,
             key=jax.random.key(arguments.seed),
             example_weights=None if present is None else present.astype(self.dtype),
+            tape=tape,
         )
         inputs = {one.name: batch[one.name] for one in self.network.inputs}
         outputs = self.network.apply(arguments.parameters, arguments.statistics, inputs, context)
@@ -145,11 +148,13 @@ class Results:
         arrays: by group and name, see `ResultSpec`.
         numbers: scalars by name.
         evaluation: for its checks.
+        layout: of a trace, what its arrays are.
     """
 
     arrays: dict[str, Arrays]
     numbers: dict[str, jax.Array]
     evaluation: Evaluation
+    layout: Layout | None = None
 
     def groups(self) -> dict[str, Arrays]:
         """All arrays by group and name; the numbers as one float64 vector."""

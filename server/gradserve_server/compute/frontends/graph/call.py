@@ -33,10 +33,12 @@ class AppliedBlock:
 
     Attributes:
         inputs: by the names that its body has for them, in order.
+        keys: of the inputs and of its parameters, as a tape knows them.
         first_output: its first output for other inputs in the same order; leaves nothing behind.
     """
 
     inputs: Mapping[str, Value]
+    keys: tuple[str, ...]
     first_output: Callable[[Sequence[Value]], jax.Array]
 
 
@@ -51,6 +53,7 @@ class Call(Generic[Attributes]):
         direct: for each input, whether it came with the batch as it is (see `check_index`).
         scope: where parameters, statistics and random keys come from.
         blocks: earlier blocks of the same graph, by name.
+        used: keys of what it was computed from beside its inputs, in order.
     """
 
     node: Node
@@ -59,6 +62,7 @@ class Call(Generic[Attributes]):
     direct: tuple[bool, ...]
     scope: Scope
     blocks: Mapping[str, AppliedBlock]
+    used: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def training(self) -> bool:
@@ -112,6 +116,7 @@ class Call(Generic[Attributes]):
         if chosen is not None and chosen.WhichOneof("distribution"):
             initializer = self._initializer(chosen, default)
         path = f"{self.node.owner}/{name}" if name else self.node.owner
+        self.used.append(path)
         return self.scope.parameter(self.node, path, tuple(shape), initializer).astype(self.dtype)
 
     def statistic(self, name: str, shape: Sequence[int], initial: float) -> jax.Array:

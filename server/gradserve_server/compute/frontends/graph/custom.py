@@ -12,12 +12,17 @@ import jax.numpy as jnp
 
 from gradserve_server.common.errors import Problem, Reason, near
 from gradserve_server.common.specs import Limits, describe
+from gradserve_server.common.tracing import Term
 from gradserve_server.compute.frontends.graph import operations
 from gradserve_server.compute.frontends.graph.call import Value, as_array
 from gradserve_server.compute.frontends.graph.definition import Graph, parse, read
+from gradserve_server.compute.frontends.graph.entry import Entry
 from gradserve_server.compute.frontends.graph.scope import Applying, Declaring
-from gradserve_server.compute.frontends.graph.walk import Entry, walk
+from gradserve_server.compute.frontends.graph.walk import walk
 from gradserve_server.compute.network import Context
+
+# Before the names of its nodes, where they are shown beside those of the network.
+LOSS_PREFIX = "loss:"
 
 
 @final
@@ -78,10 +83,18 @@ class CustomGraph:
             value = known[name]
             if jnp.issubdtype(value.dtype, jnp.floating):
                 value = value.astype(context.dtype)
-            entries[name] = Entry(value, name in batch and name not in outputs)
+            if context.tape is not None and name not in batch and name not in outputs:
+                context.tape.parameter(name)
+            entries[name] = Entry(value, name in batch and name not in outputs, name)
         self._check_pure({name: entry.value for name, entry in entries.items()}, context)
-        scope = Applying(self._own_randomness(context), self._limits, {}, {})
-        result = as_array(next(iter(walk(self._graph, entries, scope).values())), context.dtype)
+        term = "" if context.tape is None else context.tape.loss_term
+        scope = Applying(
+            self._own_randomness(context), self._limits, {}, {}, f"{LOSS_PREFIX}{term}:" if term else LOSS_PREFIX
+        )
+        found = next(iter(walk(self._graph, entries, scope).values()))
+        result = as_array(found.value, context.dtype)
+        if context.tape is not None:
+            context.tape.loss([found.key], [Term("the derivative of the loss")])
         if not jnp.issubdtype(result.dtype, jnp.floating):
             raise Problem(
                 Reason.INVALID_LOSS,
@@ -102,7 +115,8 @@ class CustomGraph:
         scope = Declaring(Context(dtype=context.dtype, training=True), self._limits)
 
         def declare(values: Mapping[str, Value]) -> Mapping[str, Value]:
-            return walk(self._graph, {name: Entry(value, False) for name, value in values.items()}, scope)
+            given = {name: Entry(value, False, name) for name, value in values.items()}
+            return {name: entry.value for name, entry in walk(self._graph, given, scope).items()}
 
         jax.eval_shape(declare, dict(values))
         for path in (*scope.parameters, *scope.statistics):

@@ -14,8 +14,9 @@ from gradserve_server.common.specs import Limits, SymbolicSpec
 from gradserve_server.compute.frontends.graph import operations
 from gradserve_server.compute.frontends.graph.call import as_array
 from gradserve_server.compute.frontends.graph.definition import Graph, parse, read
+from gradserve_server.compute.frontends.graph.entry import Entry
 from gradserve_server.compute.frontends.graph.scope import Applying, Declaring
-from gradserve_server.compute.frontends.graph.walk import Entry, walk
+from gradserve_server.compute.frontends.graph.walk import walk
 from gradserve_server.compute.network import Arrays, Context, Network, Signature
 
 
@@ -69,5 +70,5 @@ class GraphNetwork(Network):
             value = inputs[spec.name]
             if jnp.issubdtype(value.dtype, jnp.floating):
                 value = value.astype(dtype)
-            entries[spec.name] = Entry(value, True)
-        return {name: as_array(value, dtype) for name, value in walk(self.graph, entries, scope).items()}
+            entries[spec.name] = Entry(value, True, spec.name)
+        return {name: as_array(entry.value, dtype) for name, entry in walk(self.graph, entries, scope).items()}

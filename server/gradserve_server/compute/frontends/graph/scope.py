@@ -6,26 +6,34 @@ import abc
 import dataclasses
 import zlib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
 from gradserve_server.common.errors import Problem, Reason, near
 from gradserve_server.common.specs import Limits, describe
+from gradserve_server.compute.frontends.graph.call import Value, as_array
+from gradserve_server.compute.frontends.graph.entry import Entry
 from gradserve_server.compute.initializers import Initializer
 from gradserve_server.compute.network import Check, Context, ParameterSpec, StatisticSpec
 
 if TYPE_CHECKING:
-    from gradserve_server.compute.frontends.graph.call import Value
     from gradserve_server.compute.frontends.graph.definition import Node
 
 
 class Scope(abc.ABC):
-    """What operations ask for that is not data."""
+    """What operations ask for that is not data.
+
+    Attributes:
+        context: of the application.
+        limits: of the definition.
+        parameters: by path, those that are known so far.
+    """
 
     context: Context
     limits: Limits
+    parameters: Mapping[str, Any]
 
     @abc.abstractmethod
     def parameter(self, node: Node, path: str, shape: tuple[int, ...], initializer: Initializer) -> jax.Array:
@@ -48,17 +56,16 @@ class Scope(abc.ABC):
         """Notes that a node behaves differently in training."""
 
     @abc.abstractmethod
-    def repeat(
-        self,
-        node: Node,
-        carry: Value,
-        body: Callable[[Scope, jax.Array], dict[str, jax.Array]],
-    ) -> dict[str, jax.Array]:
+    def repeat(self, node: Node, carry: Entry, body: Callable[[Scope, Entry], dict[str, Entry]]) -> dict[str, Entry]:
         """Runs the body of a repeated block as often as it says: the last result, and further outputs stacked."""
 
     @abc.abstractmethod
     def aside(self) -> Scope:
         """A scope that finds what this one finds, and in which nothing that is left behind counts."""
+
+    def show(self, node: Node, value: Value, inputs: tuple[str, ...]) -> tuple[Value, str]:
+        """Lets a tape see a node's result: what to go on with, and the key by which the tape knows it."""
+        return value, node.path
 
     def key(self, path: str) -> jax.Array:
         """A random key that belongs to `path`."""
@@ -122,9 +129,9 @@ class Declaring(Scope):
     def repeat(
         self,
         node: Node,
-        carry: Value,
-        body: Callable[[Scope, jax.Array], dict[str, jax.Array]],
-    ) -> dict[str, jax.Array]:
+        carry: Entry,
+        body: Callable[[Scope, Entry], dict[str, Entry]],
+    ) -> dict[str, Entry]:
         block = node.attributes
         turns = 1 if block.share_parameters else block.repeat
         inner = Declaring(dataclasses.replace(self.context, checks=[]), self.limits)
@@ -140,8 +147,9 @@ class Declaring(Scope):
                 for path, spec in self.statistics.items()
                 if path.startswith(f"{node.owner}/")
             }
-        before = jnp.asarray(carry, self.context.dtype) if isinstance(carry, float) else carry
-        outputs = body(inner, before)
+        before = as_array(carry.value, self.context.dtype)
+        entries = body(inner, Entry(before, False, carry.key))
+        outputs = {name: as_array(entry.value, self.context.dtype) for name, entry in entries.items()}
         first = next(iter(outputs))
         after = outputs[first]
         if (after.shape, after.dtype) != (before.shape, before.dtype):
@@ -169,7 +177,7 @@ class Declaring(Scope):
             for name, value in outputs.items()
             if name != first
         }
-        return {first: after, **stacks}
+        return {name: Entry(value, False, f"{node.path}@{name}") for name, value in {first: after, **stacks}.items()}
 
     def _check_shape(self, node: Node, path: str, shape: tuple[int, ...]) -> None:
         elements = 1
@@ -216,17 +224,23 @@ class Applying(Scope):
         limits: Limits,
         parameters: Mapping[str, jax.Array],
         statistics: Mapping[str, jax.Array],
+        prefix: str = "",
     ) -> None:
         self.context = context
         self.limits = limits
-        self.parameters = parameters
+        self.parameters: Mapping[str, jax.Array] = parameters
         self.statistics = dict(statistics)
         self.updated: set[str] = set()
+        self._prefix = prefix
 
     def parameter(self, node: Node, path: str, shape: tuple[int, ...], initializer: Initializer) -> jax.Array:
+        if self.context.tape is not None:
+            self.context.tape.parameter(path)
         return self.parameters[path]
 
     def find_parameter(self, path: str) -> jax.Array | None:
+        if path in self.parameters and self.context.tape is not None:
+            self.context.tape.parameter(path)
         return self.parameters.get(path)
 
     def statistic(self, node: Node, path: str, shape: tuple[int, ...], initial: float) -> jax.Array:
@@ -242,32 +256,40 @@ class Applying(Scope):
     def aside(self) -> Applying:
         return Applying(_fresh(self.context), self.limits, self.parameters, self.statistics)
 
-    def repeat(
-        self,
-        node: Node,
-        carry: Value,
-        body: Callable[[Scope, jax.Array], dict[str, jax.Array]],
-    ) -> dict[str, jax.Array]:
+    def show(self, node: Node, value: Value, inputs: tuple[str, ...]) -> tuple[Value, str]:
+        tape = self.context.tape
+        if tape is None:
+            return value, node.path
+        if node.operation == "parameter":
+            return value, node.owner
+        key = self._prefix + node.path
+        if isinstance(value, float):
+            tape.number(key, node.operation, value, self.context.dtype)
+            return value, key
+        return tape.value(key, node.operation, inputs, value), key
+
+    def repeat(self, node: Node, carry: Entry, body: Callable[[Scope, Entry], dict[str, Entry]]) -> dict[str, Entry]:
         block = node.attributes
         shared = block.share_parameters
         inside = f"{node.owner}/"
         parameters = {path: value for path, value in self.parameters.items() if path.startswith(inside)}
         statistics = {path: value for path, value in self.statistics.items() if path.startswith(inside)}
-        base = self.context.key
+        base, tape, key = self.context.key, self.context.tape, self._prefix + node.path
+        shown = None if tape is None else tape.repeat(key, block.repeat, start=carry.key, stacks=not shared)
         problems: list[Problem] = []
         updated: set[str] = set()
-        first = ""
+        keys: dict[str, str] = {}
 
         def turn(
             state: tuple[jax.Array, dict[str, jax.Array]],
-            layer: tuple[jax.Array, dict[str, jax.Array], dict[str, jax.Array]],
+            layer: tuple[jax.Array, dict[str, jax.Array], dict[str, jax.Array], dict[str, jax.Array]],
         ) -> tuple[tuple[jax.Array, dict[str, jax.Array]], tuple[dict[str, jax.Array], ...]]:
-            nonlocal first
             value, running = state
-            number, own_parameters, own_statistics = layer
+            number, own_parameters, own_statistics, zeros = layer
             context = dataclasses.replace(
                 self.context,
                 key=None if base is None else jax.random.fold_in(base, number),
+                tape=None if shown is None else shown.turn(zeros),
                 checks=[],
                 updated_statistics={},
             )
@@ -276,30 +298,43 @@ class Applying(Scope):
                 self.limits,
                 parameters if shared else own_parameters,
                 running if shared else own_statistics,
+                self._prefix,
             )
-            outputs = body(inner, value)
-            first = next(iter(outputs))
-            result = outputs.pop(first)
+            entries = body(inner, Entry(value, False, shown.carry if shown else ""))
+            keys.update({name: entry.key for name, entry in entries.items()})
+            outputs = {name: as_array(entry.value, context.dtype) for name, entry in entries.items()}
+            result = outputs.pop(next(iter(outputs)))
             updated.update(inner.updated)
             problems[:] = [check.problem for check in context.checks]
             failed = {str(index): check.failed for index, check in enumerate(context.checks)}
             left = {} if shared else inner.statistics
-            return (result, inner.statistics if shared else {}), (outputs, left, failed)
+            values = context.tape.values if context.tape else {}
+            return (result, inner.statistics if shared else {}), (outputs, left, failed, values)
 
-        initial = jnp.asarray(carry, self.context.dtype) if isinstance(carry, float) else carry
         layers = (
             jnp.arange(block.repeat, dtype=jnp.int32),
             {} if shared else parameters,
             {} if shared else statistics,
+            shown.zeros if shown else {},
         )
-        (result, running), (stacks, left, failed) = jax.lax.scan(turn, (initial, statistics if shared else {}), layers)
+        initial = (as_array(carry.value, self.context.dtype), statistics if shared else {})
+        (result, running), (stacks, left, failed, values) = jax.lax.scan(turn, initial, layers)
         self.statistics.update(running if shared else left)
         self.updated |= updated
         for index, problem in enumerate(problems):
             self.context.checks.append(Check(jnp.any(failed[str(index)]), problem))
-        return {first: result, **stacks}
+        first = next(iter(keys))
+        entries = {first: Entry(result, False, keys[first])}
+        for name, stack in stacks.items():
+            entries[name] = Entry(stack, False, f"{key}@{name}")
+        if shown is not None and tape is not None:
+            shown.end(values, keys[first])
+            for name, stack in stacks.items():
+                shown_stack = tape.value(f"{key}@{name}", "block", (keys[name],), stack)
+                entries[name] = Entry(shown_stack, False, f"{key}@{name}")
+        return entries
 
 
 def _fresh(context: Context) -> Context:
-    """`context` with nothing left behind in it."""
-    return dataclasses.replace(context, checks=[], updated_statistics={})
+    """`context` with nothing left behind in it, and nobody who looks."""
+    return dataclasses.replace(context, tape=None, checks=[], updated_statistics={})

@@ -13,19 +13,12 @@ from jax.errors import InconclusiveDimensionOperation, JAXTypeError
 from gradserve_server.common.errors import Problem, Reason, near
 from gradserve_server.compute.frontends.graph.call import AppliedBlock, Call, Value, as_array, form
 from gradserve_server.compute.frontends.graph.definition import Graph, Node
+from gradserve_server.compute.frontends.graph.entry import Entry
 from gradserve_server.compute.frontends.graph.scope import Scope
 from gradserve_server.compute.frontends.graph.table import OPERATIONS, Operation
 
 
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """A value with a name, and whether it came with the batch as it is."""
-
-    value: Value
-    direct: bool
-
-
-def walk(graph: Graph, inputs: Mapping[str, Entry], scope: Scope) -> dict[str, Value]:
+def walk(graph: Graph, inputs: Mapping[str, Entry], scope: Scope) -> dict[str, Entry]:
     """Outputs of `graph` by name."""
     entries = dict(inputs)
     blocks: dict[str, AppliedBlock] = {}
@@ -34,8 +27,9 @@ def walk(graph: Graph, inputs: Mapping[str, Entry], scope: Scope) -> dict[str, V
         try:
             if node.body is not None:
                 outputs = _block(node, node.body, arguments, scope)
-                entries |= {f"{node.name}/{name}": Entry(value, False) for name, value in outputs.items()}
-                entries[node.name] = Entry(next(iter(outputs.values())), False)
+                entries |= {f"{node.name}/{name}": entry for name, entry in outputs.items()}
+                first = next(iter(outputs.values()))
+                entries[node.name] = _shown(node, first.value, False, [first], scope)
                 blocks[node.name] = _applied(node, node.body, arguments, scope)
             else:
                 operation = OPERATIONS[node.operation]
@@ -52,7 +46,8 @@ def walk(graph: Graph, inputs: Mapping[str, Entry], scope: Scope) -> dict[str, V
                 with jax.named_scope(node.path):
                     value = operation.function(call)
                 _check_size(node, value, scope)
-                entries[node.name] = Entry(value, operation.moves_only and arguments[0].direct)
+                direct = operation.moves_only and arguments[0].direct
+                entries[node.name] = _shown(node, value, direct, arguments, scope, call.used)
         except Problem as problem:
             raise problem.at(node=node.path, field=node.field) from None
         except InconclusiveDimensionOperation as error:
@@ -79,7 +74,15 @@ def walk(graph: Graph, inputs: Mapping[str, Entry], scope: Scope) -> dict[str, V
                 node=node.path,
                 given=", ".join(form(entry.value) for entry in arguments) or "no inputs",
             ) from error
-    return {name: entries[name].value for name in graph.outputs}
+    return {name: entries[name] for name in graph.outputs}
+
+
+def _shown(
+    node: Node, value: Value, direct: bool, inputs: Sequence[Entry], scope: Scope, used: Sequence[str] = ()
+) -> Entry:
+    """The value under the node's name, after a tape has seen it."""
+    value, key = scope.show(node, value, (*(entry.key for entry in inputs), *used))
+    return Entry(value, direct, key)
 
 
 def _first_line(error: Exception) -> str:
@@ -94,7 +97,7 @@ def _resolve(node: Node, index: int, reference: str, entries: Mapping[str, Entry
     path = f"{prefix}/{reference}" if prefix else reference
     parameter = scope.find_parameter(path)
     if parameter is not None:
-        return Entry(parameter.astype(scope.context.dtype), False)
+        return Entry(parameter.astype(scope.context.dtype), False, path)
     raise Problem(
         Reason.UNKNOWN_REFERENCE,
         "it refers to what is not there",
@@ -136,7 +139,7 @@ def _check_size(node: Node, value: Value, scope: Scope) -> None:
         )
 
 
-def _block(node: Node, body: Graph, arguments: list[Entry], scope: Scope) -> dict[str, jax.Array]:
+def _block(node: Node, body: Graph, arguments: list[Entry], scope: Scope) -> dict[str, Entry]:
     if len(arguments) != len(body.inputs):
         raise Problem(
             Reason.INVALID_NODE,
@@ -158,23 +161,29 @@ def _block(node: Node, body: Graph, arguments: list[Entry], scope: Scope) -> dic
             field=node.field,
         )
 
-    def turn(inner: Scope, carry: jax.Array) -> dict[str, jax.Array]:
-        return _arrays(walk(body, bound | {names[0]: Entry(carry, False)}, inner), inner)
+    def turn(inner: Scope, carry: Entry) -> dict[str, Entry]:
+        return _arrays(walk(body, bound | {names[0]: carry}, inner), inner)
 
-    return scope.repeat(node, arguments[0].value, turn)
+    return scope.repeat(node, arguments[0], turn)
 
 
 def _applied(node: Node, body: Graph, arguments: list[Entry], scope: Scope) -> AppliedBlock:
     def first_output(values: Sequence[Value]) -> jax.Array:
-        outputs = _block(node, body, [Entry(value, False) for value in values], scope.aside())
-        return next(iter(outputs.values()))
+        given = [Entry(value, False, entry.key) for value, entry in zip(values, arguments, strict=True)]
+        outputs = _block(node, body, given, scope.aside())
+        return as_array(next(iter(outputs.values())).value, scope.context.dtype)
 
     names = [one.name for one in body.inputs]
-    return AppliedBlock(dict(zip(names, (entry.value for entry in arguments), strict=True)), first_output)
+    values = dict(zip(names, (entry.value for entry in arguments), strict=True))
+    parameters = [path for path in scope.parameters if path.startswith(f"{node.owner}/")]
+    return AppliedBlock(values, (*(entry.key for entry in arguments), *parameters), first_output)
 
 
-def _arrays(outputs: Mapping[str, Value], scope: Scope) -> dict[str, jax.Array]:
-    return {name: as_array(value, scope.context.dtype) for name, value in outputs.items()}
+def _arrays(outputs: Mapping[str, Entry], scope: Scope) -> dict[str, Entry]:
+    return {
+        name: dataclasses.replace(entry, value=as_array(entry.value, scope.context.dtype), direct=False)
+        for name, entry in outputs.items()
+    }
 
 
 def _check_declared(node: Node, body: Graph, arguments: list[Entry]) -> None:

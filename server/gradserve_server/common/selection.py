@@ -1,4 +1,4 @@
-"""Which parameters a list of patterns chooses."""
+"""Which names a list of patterns chooses."""
 
 from __future__ import annotations
 

@@ -1,0 +1,142 @@
+"""Forward and backward with every named value, its gradient, and statistics of both."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend import core
+
+from gradserve_server.common.tracing import TURN
+from gradserve_server.compute.program.computation import (
+    Arguments,
+    Arrays,
+    Computation,
+    Evaluation,
+    Results,
+    loss_numbers,
+)
+from gradserve_server.compute.program.reachability import depends
+from gradserve_server.compute.program.sites import Place, lay_out
+from gradserve_server.compute.program.statistics import combine, statistics
+from gradserve_server.compute.tape import Record, Tape
+
+
+@dataclasses.dataclass(frozen=True)
+class Differentiated:
+    """What the loss of a trace is a function of; trees of arrays by name.
+
+    Attributes:
+        parameters: all of them.
+        inputs: the floating-point inputs.
+        zeros: one for each floating-point value on the tape, stacked along the turns of repeated blocks.
+    """
+
+    parameters: Arrays
+    inputs: Arrays
+    zeros: Arrays
+
+
+jax.tree_util.register_dataclass(Differentiated)
+
+
+def trace(computation: Computation, arguments: Arguments) -> Results:
+    """The loss, and values, gradients and statistics in the places that the layout tells."""
+    record, forms = look(computation, arguments)
+    at = start(computation, arguments, record, forms)
+    loss, pull, (found, values) = jax.vjp(
+        lambda given: objective(computation, arguments, record, given), at, has_aux=True
+    )
+    backward = jax.make_jaxpr(pull)(jnp.ones_like(loss))
+    tree = jax.tree.structure(at)
+    reached: Differentiated = jax.tree.unflatten(tree, depends(backward.jaxpr, [True]))
+    # The pass that was looked at is the one that is run.
+    gradients: Differentiated = jax.tree.unflatten(tree, core.jaxpr_as_fun(backward)(jnp.ones_like(loss)))
+    connected: dict[str, Any] = {**reached.parameters, **reached.inputs, **reached.zeros}
+    layout, places = lay_out(computation, record, connected)
+    every_value = {**arguments.batch, **arguments.parameters, **values}
+    every_gradient = {**gradients.parameters, **gradients.inputs, **gradients.zeros}
+    arrays: dict[str, Arrays] = {
+        "statistics": {"statistics": _statistics(places, every_value, every_gradient)},
+        "value": {},
+        "gradient": {},
+    }
+    sent = {one.name: one.dtype for one in (*computation.weights, *computation.spec.batch)}
+    for place in places:
+        name = place.source
+        if place.site.whole:
+            arrays["value"][name] = every_value[name].astype(sent.get(name, every_value[name].dtype))
+            if place.site.gradient_row >= 0:
+                arrays["gradient"][name] = every_gradient[name].astype(sent.get(name, every_gradient[name].dtype))
+    assert found.loss is not None
+    return Results(arrays, loss_numbers(found.loss), found, layout)
+
+
+def look(computation: Computation, arguments: Arguments) -> tuple[Record, Mapping[str, jax.ShapeDtypeStruct]]:
+    """What the network shows, and the form of each value, found out without computing anything."""
+    record = Record()
+
+    def values() -> Arrays:
+        tape = Tape(record)
+        computation.evaluate(arguments, tape)
+        return tape.values
+
+    return record, jax.eval_shape(values)
+
+
+def start(computation: Computation, arguments: Arguments, record: Record, forms: Mapping[str, Any]) -> Differentiated:
+    """The point at which gradients are taken."""
+    batch = arguments.batch
+    floating = [one.name for one in computation.network.inputs if jnp.issubdtype(one.dtype, jnp.floating)]
+    return Differentiated(
+        parameters={name: arguments.parameters[name] for name in computation.signature.parameters},
+        inputs={name: batch[name].astype(computation.dtype) for name in floating},
+        zeros={key: jnp.zeros(form.shape, form.dtype) for key, form in forms.items() if record.steps[key].has_gradient},
+    )
+
+
+def objective(
+    computation: Computation, arguments: Arguments, record: Record, given: Differentiated, *, changes: bool = False
+) -> tuple[jax.Array, tuple[Evaluation, Arrays]]:
+    """The loss as a function of parameters, inputs and a change of each value, and the values.
+
+    Args:
+        computation: what is computed.
+        arguments: its arrays; those in `given` take their place.
+        record: where the tape leaves what it is shown.
+        given: where.
+        changes: whether `given.zeros` are added to the values, so that other numbers than 0 make a difference.
+    """
+    tape = Tape(record, given.zeros, changes=changes)
+    moved = dataclasses.replace(
+        arguments,
+        parameters=arguments.parameters | given.parameters,
+        batch=arguments.batch | given.inputs,
+    )
+    found = computation.evaluate(moved, tape)
+    assert found.loss is not None
+    return found.loss.loss, (found, tape.values)
+
+
+def _statistics(places: list[Place], values: Arrays, gradients: Arrays) -> jax.Array:
+    """The matrix of statistics: for each place, rows of its values, then of their gradients."""
+    tables = []
+    parts: dict[tuple[str, bool], jax.Array] = {}
+    for place in places:
+        if place.site.row < 0:
+            continue
+        for arrays in (values, gradients) if place.site.gradient_row >= 0 else (values,):
+            array = arrays[place.source]
+            key = (place.source, arrays is values)
+            if place.parts:
+                parts[key] = statistics(array, place.parts)
+                tables.append(combine(parts[key], math.prod(place.site.shape[place.parts :])))
+            elif place.site.key.endswith(TURN):
+                tables.append(parts[key])
+            else:
+                tables.append(statistics(array, len(place.site.within)))
+    return jnp.concatenate(tables)

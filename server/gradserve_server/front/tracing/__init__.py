@@ -1,0 +1,1 @@
+"""What a trace answers, made of the numbers of its program."""

@@ -1,0 +1,73 @@
+"""The results of a traced program as an answer of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gradserve.v1 import gradient_service_pb2 as service
+from gradserve_server.common.specs import Program
+from gradserve_server.common.tracing import STATISTICS, TURN, Instance
+from gradserve_server.front.convert import Task
+from gradserve_server.front.encoding import Answer
+from gradserve_server.front.tensors import DTYPES_BY_NAME, NUMBERS, Array, write_tensor
+from gradserve_server.front.tracing.chain_rule import Numbers, chain_rule
+from gradserve_server.front.tracing.flow import VERDICTS, judge
+from gradserve_server.front.tracing.values import Values
+
+_MEAN = STATISTICS.index("mean")
+
+
+def trace_answer(program: Program, results: Iterable[Array], _task: Task) -> Answer[service.TraceResponse]:
+    """The answer that the results of a run make."""
+    layout = program.layout
+    assert layout is not None
+    groups: dict[str, dict[str, Array]] = {"value": {}, "gradient": {}, "statistics": {}, "numbers": {}}
+    for result, array in zip(program.results, results, strict=True):
+        groups[result.group][result.array.name] = array
+    head = service.TraceResponse(loss=float(groups["numbers"]["numbers"][program.numbers.index("loss")]))
+    table = groups["statistics"]["statistics"]
+    turns = {one.key: one.turns for one in layout.repeats}
+    values = Values(layout)
+
+    def row(value: Instance, first: int) -> Array:
+        place = 0
+        for key, turn in zip(value.site.within, value.turns, strict=True):
+            place = place * turns[key] + turn
+        found: Array = table[first + place]
+        return found
+
+    numbers = Numbers(
+        lambda value: float(row(value, value.site.row)[_MEAN]),
+        lambda value: float(row(value, value.site.gradient_row)[_MEAN]),
+    )
+    for value in values.all:
+        if value.site.row < 0 or (layout.names is not None and value.name not in layout.names):
+            continue
+        site = value.site
+        message = head.values.add(
+            name=value.name,
+            operation=site.operation,
+            inputs=[one.name for one in values.inputs(value)],
+            chain_rule=chain_rule(value, values, numbers),
+        )
+        _write_statistics(message.value, value, row(value, site.row))
+        if site.gradient_row >= 0:
+            _write_statistics(message.gradient, value, row(value, site.gradient_row))
+        if site.whole:
+            source = site.key.removesuffix(TURN)
+            write_tensor(message.value_tensor, groups["value"][source][value.turns])
+            if site.gradient_row >= 0:
+                write_tensor(message.gradient_tensor, groups["gradient"][source][value.turns])
+    flow = judge(values, lambda value: row(value, value.site.row), lambda value: row(value, value.site.gradient_row))
+    head.flow.verdict = VERDICTS[flow.verdict]
+    head.flow.factor_per_layer = flow.factor_per_layer
+    head.flow.places.extend(flow.places)
+    head.flow.advice.extend(flow.advice)
+    return Answer(head, {}, {})
+
+
+def _write_statistics(message: service.TensorStatistics, value: Instance, row: Array) -> None:
+    message.data_type = NUMBERS[DTYPES_BY_NAME[value.site.dtype]]  # type: ignore[assignment]
+    message.shape.extend(value.site.shape)
+    for name, number in zip(STATISTICS, row.tolist(), strict=True):
+        setattr(message, name, int(number) if name == "non_finite" else number)
