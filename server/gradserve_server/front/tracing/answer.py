@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from gradserve.v1 import gradient_service_pb2 as service
 from gradserve_server.common.specs import Program
 from gradserve_server.common.tracing import STATISTICS, TURN, Instance
 from gradserve_server.front.convert import Task
-from gradserve_server.front.encoding import Answer
+from gradserve_server.front.encoding import Times
 from gradserve_server.front.tensors import DTYPES_BY_NAME, NUMBERS, Array, write_tensor
 from gradserve_server.front.tracing.chain_rule import Numbers, chain_rule
 from gradserve_server.front.tracing.flow import VERDICTS, judge
@@ -17,8 +17,8 @@ from gradserve_server.front.tracing.values import Values
 _MEAN = STATISTICS.index("mean")
 
 
-def trace_answer(program: Program, results: Iterable[Array], _task: Task) -> Answer[service.TraceResponse]:
-    """The answer that the results of a run make."""
+def trace_answer(program: Program, results: Sequence[Array], _task: Task, times: Times) -> bytes:
+    """The serialized answer that the results of a run make."""
     layout = program.layout
     assert layout is not None
     groups: dict[str, dict[str, Array]] = {"value": {}, "gradient": {}, "statistics": {}, "numbers": {}}
@@ -63,7 +63,8 @@ def trace_answer(program: Program, results: Iterable[Array], _task: Task) -> Ans
     head.flow.factor_per_layer = flow.factor_per_layer
     head.flow.places.extend(flow.places)
     head.flow.advice.extend(flow.advice)
-    return Answer(head, {}, {})
+    head.timing.CopyFrom(times.message())
+    return head.SerializeToString()
 
 
 def _write_statistics(message: service.TensorStatistics, value: Instance, row: Array) -> None:
