@@ -65,3 +65,14 @@ def test_names_choose_values_and_are_refused_where_they_fit_none(client: gs.Clie
     with pytest.raises(gs.InvalidRequest, match="add_1") as caught:
         client.trace(network(), WEIGHTS, BATCH, loss=loss, names=["ad_1"])
     assert caught.value.reason == "INVALID_PATTERN"
+
+
+def test_a_target_with_the_name_of_a_node_is_another_value(client: gs.Client) -> None:
+    graph = gs.GraphBuilder()
+    y = graph.add(gs.dense(1), graph.input("x", "batch", 2), name="y")
+    net = graph.build(outputs=[graph.add(gs.tanh(), y, name="out")])
+    batch = {"x": np.ones((1, 2), np.float32), "y": np.full((1, 1), 7, np.float32)}
+    result = client.trace(net, gs.seeded(0), batch, loss=gs.squared_error(target="y"))
+    assert result["target:y"].value.mean == 7
+    assert result["y"].operation == "dense"
+    assert result["y"].value.mean != 7

@@ -78,8 +78,13 @@ class Record:
     steps: dict[str, Step] = dataclasses.field(default_factory=dict)
     repeats: dict[str, Repeat] = dataclasses.field(default_factory=dict)
 
+    def of_batch(self, name: str) -> str:
+        """The key of a tensor of the batch: a node may have the name of one that only the loss takes."""
+        return f"{TARGET}:{name}" if name in self.steps else name
+
 
 PARAMETER = "parameter"
+TARGET = "target"
 # Not a value of its own: it is what all others are differentiated for.
 LOSS = "loss"
 
@@ -131,6 +136,10 @@ class Tape:
         self.values[key] = jnp.asarray(value, dtype)
         form = jax.ShapeDtypeStruct((), dtype)
         self.record.steps[key] = Step(key, operation, (), (), self._within, form, fixed=True)
+
+    def of_batch(self, name: str) -> str:
+        """The key of a tensor of the batch that the loss takes."""
+        return self.record.of_batch(name)
 
     def loss(self, inputs: Sequence[str], terms: Sequence[Term]) -> None:
         """Shows what the loss, or the term of it that `loss_term` names, is computed from."""

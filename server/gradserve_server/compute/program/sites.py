@@ -10,10 +10,9 @@ from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.common.selection import choose
 from gradserve_server.common.tracing import TURN, Layout, Repeat, Site, Term, instances
 from gradserve_server.compute.program.computation import Computation
-from gradserve_server.compute.tape import LOSS, PARAMETER, Record, Step
+from gradserve_server.compute.tape import LOSS, PARAMETER, TARGET, Record, Step
 
 INPUT = "input"
-TARGET = "target"
 # What a trace is for is to be looked at.
 _MOST_VALUES = 20_000
 
@@ -42,7 +41,7 @@ def lay_out(computation: Computation, record: Record, connected: Mapping[str, bo
     request = computation.spec.trace
     repeats = tuple(Repeat(one.key, one.turns, one.start, one.result, one.stacks) for one in record.repeats.values())
     counts = {one.key: one.turns for one in repeats}
-    drafts = [*_given(computation, connected), *_shown(computation, record, connected)]
+    drafts = [*_given(computation, record, connected), *_shown(computation, record, connected)]
     many = [math.prod(counts[key] for key in draft.site.within) for draft in drafts]
     if sum(many) > _MOST_VALUES:
         raise Problem(
@@ -80,24 +79,21 @@ def _placed(site: Site, row: int, gradient_row: int, *, whole: bool) -> Site:
     return Site(**fields | {"row": row, "gradient_row": gradient_row, "whole": whole})
 
 
-def _given(computation: Computation, connected: Mapping[str, bool]) -> Iterator[Place]:
+def _given(computation: Computation, record: Record, connected: Mapping[str, bool]) -> Iterator[Place]:
     """Inputs, then what the loss takes of the batch beside them."""
     forms = {one.name: one for one in computation.spec.batch}
     inputs = [one.name for one in computation.network.inputs]
-    for name in (*inputs, *(name for name in forms if name not in inputs)):
+    for name in inputs:
         form = forms[name]
+        is_connected = connected.get(name, False)
+        has_gradient = name in connected
         yield Place(
-            _site(
-                name,
-                INPUT if name in inputs else TARGET,
-                form.dtype,
-                form.shape,
-                has_gradient=name in connected,
-                connected=connected.get(name, False),
-            ),
-            name,
-            0,
+            _site(name, INPUT, form.dtype, form.shape, has_gradient=has_gradient, connected=is_connected), name, 0
         )
+    for name, form in forms.items():
+        if name not in inputs:
+            key = record.of_batch(name)
+            yield Place(_site(key, TARGET, form.dtype, form.shape, has_gradient=False, connected=False), key, 0)
 
 
 def _shown(computation: Computation, record: Record, connected: Mapping[str, bool]) -> list[Place]:

@@ -58,7 +58,8 @@ def trace(computation: Computation, arguments: Arguments) -> Results:
     gradients: Differentiated = jax.tree.unflatten(tree, core.jaxpr_as_fun(backward)(jnp.ones_like(loss)))
     connected: dict[str, Any] = {**reached.parameters, **reached.inputs, **reached.zeros}
     layout, places = lay_out(computation, record, connected)
-    every_value = {**arguments.batch, **arguments.parameters, **values}
+    batch = {record.of_batch(name): array for name, array in arguments.batch.items()}
+    every_value = {**batch, **arguments.parameters, **values}
     every_gradient = {**gradients.parameters, **gradients.inputs, **gradients.zeros}
     arrays: dict[str, Arrays] = {
         "statistics": {"statistics": _statistics(places, every_value, every_gradient)},

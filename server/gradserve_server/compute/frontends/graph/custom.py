@@ -20,6 +20,7 @@ from gradserve_server.compute.frontends.graph.entry import Entry
 from gradserve_server.compute.frontends.graph.scope import Applying, Declaring
 from gradserve_server.compute.frontends.graph.walk import walk
 from gradserve_server.compute.network import Context
+from gradserve_server.compute.tape import Tape
 
 # Before the names of its nodes, where they are shown beside those of the network.
 LOSS_PREFIX = "loss:"
@@ -83,9 +84,8 @@ class CustomGraph:
             value = known[name]
             if jnp.issubdtype(value.dtype, jnp.floating):
                 value = value.astype(context.dtype)
-            if context.tape is not None and name not in batch and name not in outputs:
-                context.tape.parameter(name)
-            entries[name] = Entry(value, name in batch and name not in outputs, name)
+            is_direct = name in batch and name not in outputs
+            entries[name] = Entry(value, is_direct, self._key(name, context.tape, outputs, batch))
         self._check_pure({name: entry.value for name, entry in entries.items()}, context)
         term = "" if context.tape is None else context.tape.loss_term
         scope = Applying(
@@ -109,6 +109,16 @@ class CustomGraph:
         if context.key is None:
             return context
         return dataclasses.replace(context, key=jax.random.fold_in(context.key, zlib.crc32(self._graph.field.encode())))
+
+    @staticmethod
+    def _key(name: str, tape: Tape | None, outputs: Mapping[str, jax.Array], batch: Mapping[str, jax.Array]) -> str:
+        """By which a tape knows what the graph takes under this name."""
+        if tape is None or name in outputs:
+            return name
+        if name in batch:
+            return tape.of_batch(name)
+        tape.parameter(name)
+        return name
 
     def _check_pure(self, values: Mapping[str, Value], context: Context) -> None:
         """Refuses what a loss may not have: parameters and statistics of its own, and a mode."""
