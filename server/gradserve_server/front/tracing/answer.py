@@ -8,7 +8,7 @@ from gradserve.v1 import gradient_service_pb2 as service
 from gradserve_server.common.specs import Program
 from gradserve_server.common.tracing import STATISTICS, TURN, Instance
 from gradserve_server.front.convert import Task
-from gradserve_server.front.encoding import Times
+from gradserve_server.front.forms import Reply, Times
 from gradserve_server.front.tensors import DTYPES_BY_NAME, NUMBERS, Array, write_tensor
 from gradserve_server.front.tracing.chain_rule import Numbers, chain_rule
 from gradserve_server.front.tracing.flow import VERDICTS, judge
@@ -17,8 +17,9 @@ from gradserve_server.front.tracing.values import Values
 _MEAN = STATISTICS.index("mean")
 
 
-def trace_answer(program: Program, results: Sequence[Array], _task: Task, times: Times) -> bytes:
-    """The serialized answer that the results of a run make."""
+def trace_answer(program: Program, results: Sequence[Array], _task: Task, times: Times, *, split: bool) -> Reply:
+    """The answer that the results of a run make; nothing of it is attached, as what is large is not in it."""
+    del split
     layout = program.layout
     assert layout is not None
     groups: dict[str, dict[str, Array]] = {"value": {}, "gradient": {}, "statistics": {}, "numbers": {}}
@@ -64,7 +65,7 @@ def trace_answer(program: Program, results: Sequence[Array], _task: Task, times:
     head.flow.places.extend(flow.places)
     head.flow.advice.extend(flow.advice)
     head.timing.CopyFrom(times.message())
-    return head.SerializeToString()
+    return Reply(head.SerializeToString())
 
 
 def _write_statistics(message: service.TensorStatistics, value: Instance, row: Array) -> None:
