@@ -9,7 +9,7 @@ import numpy as np
 
 from gradserve.tensors import Array
 from gradserve.trace_view.flow import MEANINGS, VERDICTS, points
-from gradserve.trace_view.structure import Group, Structure, label, structure
+from gradserve.trace_view.structure import Group, Structure, label, structure, values_of
 from gradserve.traces import TensorStatistics, TracedValue, TraceResult
 
 LOSS = "loss"
@@ -18,7 +18,7 @@ LOSS = "loss"
 def page_data(trace: TraceResult, title: str) -> dict[str, Any]:
     """All that the page shows: nothing is computed there but where things stand."""
     graph = structure(trace.values)
-    labels = _labels(trace, graph.network)
+    labels = {index: value.name for index, value in enumerate(trace.values)} | _labels(trace, graph.network)
     values = [
         _value(value, labels[index], graph.inputs[index], graph.depths[index])
         for index, value in enumerate(trace.values)
@@ -75,12 +75,16 @@ def _value(value: TracedValue, short: str, inputs: tuple[int, ...], depth: int) 
 def _ends(trace: TraceResult, graph: Structure) -> list[int]:
     """What the loss takes, as far as a trace tells: targets, and values with a gradient that nothing else uses."""
     used = {one for inputs in graph.inputs for one in inputs}
+    values = trace.values
     return [
         index
-        for index, value in enumerate(trace.values)
-        if index not in used
-        and (value.operation == "target" or (value.gradient is not None and value.gradient.zero_fraction < 1.0))
+        for index in values_of(graph.network)
+        if index not in used and (values[index].operation == "target" or _has_gradient(values[index]))
     ]
+
+
+def _has_gradient(value: TracedValue) -> bool:
+    return value.gradient is not None and value.gradient.zero_fraction < 1.0
 
 
 def _loss(loss: float, ends: list[int], depth: int) -> dict[str, Any]:
@@ -149,6 +153,7 @@ def _group(group: Group) -> dict[str, Any]:
     return {
         "path": group.path,
         "kind": group.kind,
+        "result": group.result,
         "members": [member if isinstance(member, int) else _group(member) for member in group.members],
     }
 

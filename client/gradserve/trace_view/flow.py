@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from gradserve.trace_view.structure import Structure
+from gradserve.trace_view.structure import Structure, values_of
 from gradserve.traces import TraceResult
 
 VERDICTS = {
@@ -46,8 +46,10 @@ class Point:
 def points(trace: TraceResult, graph: Structure) -> tuple[Point, ...]:
     """A point for each value that has a gradient, in forward order.
 
-    A parameter of a repeated block is left out as a whole where its layers are there one by one.
+    A parameter of a repeated block is left out as a whole where its layers are there one by one, and so is what a block
+    gives, which is the value of its last node.
     """
+    shown = set(values_of(graph.network))
     sliced = {
         one for index, used in enumerate(graph.inputs) if trace.values[index].operation == "parameter" for one in used
     }
@@ -59,5 +61,5 @@ def points(trace: TraceResult, graph: Structure) -> tuple[Point, ...]:
             "parameter" if value.operation == "parameter" else "value",
         )
         for index, value in enumerate(trace.values)
-        if value.gradient is not None and index not in sliced
+        if value.gradient is not None and index in shown and index not in sliced
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 import gradserve as gs
-from gradserve.trace_view.structure import Group, structure
+from gradserve.trace_view.structure import Group, structure, values_of
 from tests.unit.trace_view import samples
 
 ONE = np.float32([1.0])
@@ -53,11 +53,34 @@ def test_parameters_and_further_outputs_make_no_group_of_an_operation() -> None:
     assert outline(structure(values).network) == [0, 1, 2, 3, 4]
 
 
-def test_a_block_that_is_a_value_too_stands_beside_what_it_holds() -> None:
-    values = traced(("x", "input", []), ("b/relu", "relu", ["x"]), ("b", "block", ["b/relu"]), ("y", "relu", ["b"]))
+def test_what_a_block_gives_is_the_value_of_its_last_node() -> None:
+    values = traced(
+        ("x", "input", []),
+        ("b/relu", "relu", ["x"]),
+        ("b", "block", ["b/relu"]),
+        ("y", "relu", ["b"]),
+        ("layers/0/tanh", "tanh", ["y"]),
+        ("layers/1/tanh", "tanh", ["layers/0/tanh"]),
+        ("layers", "block", ["layers/1/tanh"]),
+    )
     graph = structure(values)
-    assert outline(graph.network) == [0, ("b", "block", [1]), 2, 3]
-    assert graph.depths == (0, 1, 2, 3)
+    assert outline(graph.network) == [
+        0,
+        ("b", "block", [1]),
+        3,
+        ("layers", "layers", [("layers/0", "layer", [4]), ("layers/1", "layer", [5])]),
+    ]
+    assert [group.result for group in graph.network.members if isinstance(group, Group)] == [2, 6]
+    assert graph.inputs == ((), (0,), (), (1,), (3,), (4,), ())
+    assert list(values_of(graph.network)) == [0, 1, 3, 4, 5]
+
+
+def test_a_block_of_which_all_layers_are_used_stands_beside_them() -> None:
+    values = traced(("x", "input", []), ("b/0/h", "tanh", ["x"]), ("b/1/h", "tanh", ["b/0/h"]))
+    stacked = (*values, *traced(("b/h", "block", ["b/0/h", "b/1/h"])))
+    (_, block) = structure(stacked).network.members
+    assert isinstance(block, Group)
+    assert outline(block) == [("b/0", "layer", [1]), ("b/1", "layer", [2]), 3]
 
 
 def test_depth_is_the_longest_way_and_parameters_lie_where_they_are_first_used() -> None:

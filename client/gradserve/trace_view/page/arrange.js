@@ -66,7 +66,7 @@ function measureFrame(group, model, open, widthOf) {
 
 function measureInside(group, model, open, widthOf) {
   const items = group.items.map((item) => measure(item, model, open, widthOf));
-  return group.kind === "layers" ? stack(group, items) : spread(group, items, model);
+  return group.kind === "layers" ? stack(group, items, model) : spread(group, items, model);
 }
 
 /** The items of a group in ranks, with a port above for each value that enters and one below for each that leaves. */
@@ -155,13 +155,20 @@ function routed(items, wires, routes) {
   return drawn;
 }
 
+/** Whether a value is the parameters of all layers in one: those of each layer are shown in its place. */
+function isStacked(value, model) {
+  return value.operation === "parameter" && value.users.some((user) => model.values[user].operation === "parameter");
+}
+
 /** The layers of a repeated block, one below the other; a wire runs from each to the next that uses it. */
-function stack(group, items) {
+function stack(group, all, model) {
+  // Their places in the group are kept, as links tell them.
+  const items = all.map((item) => (item.value && isStacked(item.value, model) ? { ...item, hidden: true, width: 0 } : item));
   const width = Math.max(...items.map((item) => item.width));
   let next = 6;
   const placed = items.map((item) => {
     const here = { ...item, x: (width - item.width) / 2, y: next };
-    next += item.height + ROW.gap;
+    if (!item.hidden) next += item.height + ROW.gap;
     return here;
   });
   const height = next - ROW.gap + 6;
@@ -196,7 +203,7 @@ function place(inside, x, y, scene) {
     if (item.inside) {
       scene.frames.push({ group: item.group, x: at.x, y: at.y, width: item.width, height: item.height });
       place(item.inside, at.x + item.shift, at.y + FRAME.header, scene);
-    } else if (item.port === undefined) {
+    } else if (item.port === undefined && !item.hidden) {
       scene.boxes.push({
         value: item.value, group: item.group, row: item.row, x: at.x, y: at.y, width: item.width, height: item.height,
       });

@@ -122,12 +122,14 @@ function linksTo(indices, model, go) {
 /** The panel of a group: its layers or values by the size of their gradients. */
 function groupDetails(group, model, strength, { isOpen, toggle, goGroup, go }) {
   const rows = group.items.map((item) => (item.group ? groupRow(item.group, model, strength, goGroup) : valueRow(model.values[item.value], strength, go)));
+  const result = group.result === null ? null : model.values[group.result];
   const kinds = { layers: "repeated block", layer: "layer", block: "block" };
   return [
     element("p", { class: "eyebrow" }, kinds[group.kind]),
     element("h2", { class: "details-name" }, group.path),
     element("p", { class: "details-form" }, groupSays(group)),
     element("button", { type: "button", class: "open-group", click: toggle }, isOpen ? "Close" : "Open"),
+    ...(result ? [section("Chain rule of its result", typeset(result.chain_rule, model.names))] : []),
     section("Gradients inside, root mean square", element("div", { class: "rows" }, ...rows)),
   ];
 }

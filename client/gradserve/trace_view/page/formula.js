@@ -12,7 +12,8 @@ const LONGEST_NAME = 26;
 function formulaParts(text, names) {
   const parts = [];
   let from = 0;
-  for (const found of text.matchAll(/(?<![\w./:-])d[\w.:/-]*\/d[\w.:/-]+/g)) {
+  // A name that could be read as a formula stands in brackets: dL/d[layers/3/dense].
+  for (const found of text.matchAll(/(?<![\w./:-])d(?:\[[^\]]*\]|[\w.:/-]*)\/d(?:\[[^\]]*\]|[\w.:/-]+)/g)) {
     const fraction = readFraction(found[0], names);
     if (!fraction) continue;
     if (found.index > from) parts.push({ text: text.slice(from, found.index) });
@@ -25,6 +26,11 @@ function formulaParts(text, names) {
 
 /** "dL/da/b." as L over a/b, if a/b is a name; names may hold "/" and the full stop of a sentence may follow. */
 function readFraction(word, names) {
+  const inBrackets = /^d(?:\[([^\]]*)\]|(\w+))\/d(?:\[([^\]]*)\]|(\w+))(?![\w/])/.exec(word);
+  if (inBrackets && word.includes("[")) {
+    const [top, bottom] = [inBrackets[1] ?? inBrackets[2], inBrackets[3] ?? inBrackets[4]];
+    return (top === "L" || names.has(top)) && names.has(bottom) ? { top, bottom, length: inBrackets[0].length } : null;
+  }
   for (let at = word.indexOf("/d"); at > 0; at = word.indexOf("/d", at + 1)) {
     const top = word.slice(1, at);
     if (top !== "L" && !names.has(top)) continue;

@@ -32,7 +32,9 @@ function layeredLayout(nodes, edges, gaps) {
     height: tops.total,
     nodes: nodes.map((node, id) => {
       const rank = graph.rank[id];
-      const y = node.top ? 0 : node.bottom ? tops.total - node.height : middle(id) - node.height / 2;
+      // What needs nothing stands near to what uses it.
+      const below = tops.top[rank] + tops.height[rank] - node.height;
+      const y = node.top ? 0 : node.bottom || graph.above[id].length === 0 ? below : middle(id) - node.height / 2;
       return { x: centers[id] - node.width / 2, y, rank };
     }),
     routes: graph.routes.map(({ bends, branch }) => ({

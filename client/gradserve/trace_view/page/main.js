@@ -16,6 +16,12 @@ const ofValue = (index) => ({ value: model.values[index] });
 const ofGroup = (group) => ({ group });
 const isSame = (a, b) => Boolean(a && b) && a.value === b.value && a.group === b.group;
 
+/** The group or value of a name; what a block gives is shown as the block. */
+function named(name) {
+  if (model.groups.has(name) && name) return ofGroup(model.groups.get(name));
+  return model.names.has(name) ? ofValue(model.names.get(name)) : null;
+}
+
 function start() {
   openAtFirst();
   fillVerdict();
@@ -60,7 +66,7 @@ function fillVerdict() {
     at(id).append(...items.map((item) => element("li", {}, make(item))));
   };
   list("places", flow.places, (place) => {
-    const target = model.names.has(place) ? ofValue(model.names.get(place)) : model.groups.has(place) ? ofGroup(model.groups.get(place)) : null;
+    const target = named(place);
     return target ? element("button", { type: "button", class: "link", click: () => go(target) }, place) : place;
   });
   list("advice", flow.advice, (advice) => advice);
@@ -97,14 +103,14 @@ function draw() {
   zoomTo(state.zoom);
 }
 
-/** The drawn node that stands for a thing: itself, or the closed group around it. */
+/** The drawn node that stands for a thing: itself, or the closed group that hides it, or the one that holds it. */
 function nodeOf(thing) {
   if (!thing) return undefined;
   const own = state.drawn.nodes.find((node) => isSame(node.thing, thing));
   if (own) return own;
   const around = thing.value ? groupsAround(thing.value.index, model) : ancestors(thing.group);
-  const closed = around.find((group) => group.parent && !state.open.has(group.path));
-  return closed && state.drawn.nodes.find((node) => node.group === closed);
+  const closed = around.find((group) => group.parent && !state.open.has(group.path)) ?? around.at(-1);
+  return state.drawn.nodes.find((node) => node.group === closed);
 }
 
 function ancestors(group) {
@@ -226,7 +232,7 @@ function listen() {
     const found = model.values.find((value) => value.name.toLowerCase() === wanted) ?? model.values.find((value) => value.name.toLowerCase().includes(wanted));
     event.target.setCustomValidity(found || !wanted ? "" : "No value has a name like this.");
     event.target.reportValidity();
-    if (found && wanted) go(ofValue(found.index));
+    if (found && wanted) go(named(found.name));
   });
   for (const choice of document.querySelectorAll("input[name=theme]")) {
     choice.addEventListener("change", () => (document.documentElement.dataset.theme = choice.value));
