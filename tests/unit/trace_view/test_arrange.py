@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 import gradserve as gs
@@ -16,7 +17,12 @@ const model = readModel(a);
 const scene = arrange(model, new Set(b ?? [...model.groups.keys()]), (text) => 7 * text.length);
 return {
   ...scene,
-  boxes: scene.boxes.map((box) => ({ ...box, value: box.value?.name ?? null, group: box.group?.path ?? null })),
+  boxes: scene.boxes.map((box) => ({
+    ...box,
+    value: box.value?.name ?? null,
+    group: box.group?.path ?? null,
+    owner: box.owner?.name ?? null,
+  })),
   frames: scene.frames.map((frame) => ({ ...frame, group: frame.group.path })),
 };
 """
@@ -73,8 +79,29 @@ def test_open_frames_hold_their_boxes_and_nothing_overlaps(script: PageScript, r
                 assert box["y"] + box["height"] <= frame["y"] + frame["height"]
             else:
                 assert not overlap(box, frame)
-    assert not any(overlap(one, other) for at, one in enumerate(scene["boxes"]) for other in scene["boxes"][at + 1 :])
+    boxes = [box for box in scene["boxes"] if box["owner"] is None]
+    assert not any(overlap(one, other) for at, one in enumerate(boxes) for other in boxes[at + 1 :])
     assert max(box["x"] + box["width"] for box in scene["boxes"]) <= scene["width"]
+
+
+def test_parameters_of_one_operation_are_rows_in_its_box(script: PageScript) -> None:
+    boxes = {box["value"]: box for box in arrange(script, samples.sigmoid_layers(2), None)["boxes"]}
+    kernel, dense = boxes["layers/1/dense/kernel"], boxes["layers/1/dense"]
+    assert kernel["owner"] == "layers/1/dense"
+    assert dense["y"] < kernel["y"] < kernel["y"] + kernel["height"] <= dense["y"] + dense["height"]
+    assert (kernel["x"], kernel["width"]) == (dense["x"], dense["width"])
+
+
+def test_parameters_of_all_layers_in_one_are_no_box(script: PageScript) -> None:
+    one = np.float32([1.0])
+    values = [samples.value("block/w", "parameter", [], one, one)]
+    for at, before in (("0", "x"), ("1", "block/0/h")):
+        values.append(samples.value(f"block/{at}/w", "parameter", ["block/w"], one, one))
+        values.append(samples.value(f"block/{at}/h", "multiply", [before, f"block/{at}/w"], one, one))
+    values.insert(0, samples.value("x", "input", [], one, one))
+    scene = arrange(script, samples.trace(1.0, values), None)
+    names = {box["value"] for box in scene["boxes"]}
+    assert names == {"x", "block/0/w", "block/0/h", "block/1/w", "block/1/h", "loss"}
 
 
 def test_two_thousand_values_are_arranged(script: PageScript) -> None:

@@ -117,6 +117,16 @@ def test_long_edges_of_one_source_share_a_trunk_and_few_bends_do_for_two_thousan
     assert math.isclose(laid["height"], count * 40 + (count - 1) * GAPS["along"])
 
 
+def test_trunks_that_have_room_are_straight(script: PageScript) -> None:
+    nodes = boxes(9)
+    nodes[4]["width"] = 300
+    edges = [{"from": at, "to": at + 1, "weight": 8} for at in range(8)] + [{"from": 0, "to": 8, "weight": 8}]
+    laid = script.call(LAYOUT, nodes, edges, GAPS)
+    points = laid["routes"][-1]["points"]
+    assert len(points) == 7
+    assert len({round(point["x"], 6) for point in points}) == 1
+
+
 def test_ports_stand_at_the_edges(script: PageScript) -> None:
     nodes = [*boxes(3), {"width": 12, "height": 0, "top": True}, {"width": 12, "height": 0, "bottom": True}]
     laid = layout(script, nodes, [(3, 1), (0, 1), (1, 2), (2, 4), (3, 2)])

@@ -1,6 +1,6 @@
 // Where everything stands: open groups are laid out inside, closed ones are one box. Nothing here touches the page.
 
-const BOX = { height: 42, least: 88, most: 260, room: 26 };
+const BOX = { height: 42, least: 88, most: 280, room: 26, row: 20, gap: 12 };
 const CLOSED = { width: 232, height: 58 };
 const ROW = { width: 320, height: 28, gap: 12 };
 const FRAME = { header: 34, side: 16, bottom: 14 };
@@ -15,9 +15,9 @@ const HEAVY = 8; // What runs through the network runs straight; parameters and 
  *
  * @param {object} model
  * @param {Set<string>} open Paths of the groups that are open.
- * @param {(text: string, kind: "name" | "operation" | "label") => number} widthOf Widths of text.
+ * @param {(text: string, kind: "name" | "operation" | "own" | "label") => number} widthOf Widths of text.
  * @returns {{width: number, height: number, boxes: object[], frames: object[], wires: object[]}} Boxes are values and
- *   closed groups, frames are open groups, ports among the boxes have neither; wires tell their value and points.
+ *   closed groups, with `owner` the parameters inside of a box; frames are open groups; wires tell value and points.
  */
 function arrange(model, open, widthOf) {
   const whole = measureInside(model.network, model, open, widthOf);
@@ -36,7 +36,24 @@ function measure(item, model, open, widthOf) {
   const value = model.values[item.value];
   const text = Math.max(widthOf(value.label, "name"), widthOf(secondLine(value), "operation"));
   const width = Math.min(BOX.most, Math.max(BOX.least, BOX.room + text));
-  return plain({ value, width, height: BOX.height, labels: labelWidth(value, widthOf) });
+  const own = (model.attached.get(item.value) ?? []).map((index) => model.values[index]);
+  return plain({
+    value,
+    own,
+    width: Math.min(BOX.most, Math.max(width, ...own.map((one) => ownWidth(one, value, widthOf)))),
+    height: BOX.height + own.length * BOX.row,
+    labels: labelWidth(value, widthOf),
+  });
+}
+
+/** The width of a parameter's row in the box of the operation that it belongs to. */
+function ownWidth(parameter, value, widthOf) {
+  const texts = [ownName(parameter, value), summaryText(parameter.value, 3), summaryText(parameter.gradient, 3)];
+  return texts.reduce((sum, text) => sum + widthOf(text, "own") + BOX.gap, BOX.gap);
+}
+
+function ownName(parameter, value) {
+  return parameter.name.slice(value.name.length + 1);
 }
 
 /** The room that the labels below a value take, to both sides alike. */
@@ -204,8 +221,11 @@ function place(inside, x, y, scene) {
       scene.frames.push({ group: item.group, x: at.x, y: at.y, width: item.width, height: item.height });
       place(item.inside, at.x + item.shift, at.y + FRAME.header, scene);
     } else if (item.port === undefined && !item.hidden) {
-      scene.boxes.push({
-        value: item.value, group: item.group, row: item.row, x: at.x, y: at.y, width: item.width, height: item.height,
+      const { value, group, row, own, width, height } = item;
+      scene.boxes.push({ value, group, row, own: own?.length > 0, x: at.x, y: at.y, width, height });
+      (own ?? []).forEach((one, nth) => {
+        const top = at.y + BOX.height + nth * BOX.row;
+        scene.boxes.push({ value: one, owner: value, x: at.x, y: top, width, height: BOX.row });
       });
     }
   });

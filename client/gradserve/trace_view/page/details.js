@@ -121,7 +121,11 @@ function linksTo(indices, model, go) {
 
 /** The panel of a group: its layers or values by the size of their gradients. */
 function groupDetails(group, model, strength, { isOpen, toggle, goGroup, go }) {
-  const rows = group.items.map((item) => (item.group ? groupRow(item.group, model, strength, goGroup) : valueRow(model.values[item.value], strength, go)));
+  const rows = group.items.flatMap((item) => {
+    if (item.group) return groupRow(item.group, model, strength, goGroup);
+    const own = model.attached.get(item.value) ?? [];
+    return [item.value, ...own].map((index) => valueRow(model.values[index], strength, go));
+  });
   const result = group.result === null ? null : model.values[group.result];
   const kinds = { layers: "repeated block", layer: "layer", block: "block" };
   return [

@@ -110,6 +110,7 @@ function withBends(nodes, edges, ranks, gaps) {
     else join(edge.from, edge.to, edge.weight);
     graph.routes.push({ bends: span > 1 ? [trunk[span - 2]] : [], branch: span > 1 });
   }
+  graph.trunks = trunks.filter((trunk) => trunk.length > 1);
   const told = new Set();
   edges.forEach((edge, at) => {
     const [route, trunk] = [graph.routes[at], trunks[edge.from]];
@@ -195,8 +196,27 @@ function positionRanks(graph, gaps) {
     const rows = sweep % 2 === 0 ? [...graph.ranks].reverse() : graph.ranks;
     rows.forEach((ids) => settle(ids, (id) => mean([...graph.above[id], ...graph.below[id]], centers[id])));
   }
+  straighten(graph, centers, gaps);
   const left = Math.min(...centers.map((center, id) => center - graph.width[id] / 2));
   return centers.map((center) => center - left);
+}
+
+/** Makes each trunk one straight line, if there is one that keeps clear of all that it passes. */
+function straighten(graph, centers, gaps) {
+  const place = new Map(graph.ranks.flatMap((ids) => ids.map((id, index) => [id, index])));
+  const apart = (a, b) => (graph.width[a] + graph.width[b]) / 2 + gaps.across;
+  for (const trunk of graph.trunks) {
+    let [least, most, sum] = [-Infinity, Infinity, 0];
+    for (const id of trunk) {
+      const ids = graph.ranks[graph.rank[id]];
+      const [left, right] = [ids[place.get(id) - 1], ids[place.get(id) + 1]];
+      if (left !== undefined) least = Math.max(least, centers[left] + apart(left, id));
+      if (right !== undefined) most = Math.min(most, centers[right] - apart(id, right));
+      sum += centers[id];
+    }
+    const straight = Math.min(Math.max(sum / trunk.length, least), most);
+    if (least <= most) for (const id of trunk) centers[id] = straight;
+  }
 }
 
 /**

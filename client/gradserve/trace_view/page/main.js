@@ -73,7 +73,7 @@ function fillVerdict() {
 }
 
 const pen = document.createElement("canvas").getContext("2d");
-const FONTS = { name: "650 13.5px ", operation: "11.5px ", label: "650 11.5px " };
+const FONTS = { name: "650 13.5px ", operation: "11.5px ", own: "600 11.5px ", label: "650 11.5px " };
 const family = getComputedStyle(document.documentElement).fontFamily;
 
 /** The width of a text as the page will show it. */

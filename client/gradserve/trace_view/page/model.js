@@ -15,10 +15,23 @@ function readModel(given) {
   }));
   for (const value of values) for (const input of value.inputs) values[input].users.push(value.index);
   const points = given.points.map((point) => ({ ...point, size: readNumber(point.size) }));
-  const model = { ...given, values, points, groups: new Map(), group: new Map() };
+  const model = { ...given, values, points, groups: new Map(), group: new Map(), attached: attach(values) };
   model.network = readGroup(given.network, null, model);
   for (const group of model.groups.values()) linkGroup(group, model);
   return model;
+}
+
+/** For each value the parameters that are its own ("dense_1/kernel" of "dense_1") and nobody else's. */
+function attach(values) {
+  const attached = new Map();
+  for (const one of values) {
+    if (one.operation !== "parameter" || one.users.length !== 1) continue;
+    const owner = values[one.users[0]];
+    if (owner.operation === "parameter" || !one.name.startsWith(`${owner.name}/`)) continue;
+    attached.set(owner.index, [...(attached.get(owner.index) ?? []), one.index]);
+    one.owner = owner.index;
+  }
+  return attached;
 }
 
 function readStatistics(given) {
@@ -36,7 +49,7 @@ function readGroup(given, parent, model) {
   for (const member of given.members) {
     if (typeof member === "number") {
       model.group.set(member, group);
-      group.items.push({ value: member });
+      if (model.values[member].owner === undefined) group.items.push({ value: member });
       group.inside.push(member);
     } else {
       const inner = readGroup(member, group, model);
@@ -54,7 +67,8 @@ function readGroup(given, parent, model) {
 function linkGroup(group, model) {
   const itemOf = new Map();
   group.items.forEach((item, at) => {
-    for (const index of item.group ? item.group.inside : [item.value]) itemOf.set(index, at);
+    const own = item.group ? item.group.inside : [item.value, ...(model.attached.get(item.value) ?? [])];
+    for (const index of own) itemOf.set(index, at);
   });
   const seen = new Set();
   const once = (kind, a, b, value) => {
@@ -66,15 +80,19 @@ function linkGroup(group, model) {
   group.leaving = [];
   for (const index of group.inside) {
     const to = itemOf.get(index);
+    // The parameters of all layers in one are told of in words: a wire from them to each layer would say no more.
+    if (model.values[index].operation === "parameter") continue;
     for (const input of model.values[index].inputs) {
       const from = itemOf.get(input);
       if (from === undefined) {
         if (once("in", to, "", input)) group.entering.push({ to, value: input });
       } else if (from !== to && once("link", from, to, input)) group.links.push({ from, to, value: input });
     }
-    if (group.parent && model.values[index].users.some((user) => !itemOf.has(user))) {
-      group.leaving.push({ from: to, value: index });
-    }
+  }
+  if (!group.parent) return;
+  for (const index of group.inside) {
+    const leaves = (user) => !itemOf.has(user) && model.values[user].operation !== "parameter";
+    if (model.values[index].users.some(leaves)) group.leaving.push({ from: itemOf.get(index), value: index });
   }
 }
 

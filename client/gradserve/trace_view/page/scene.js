@@ -31,7 +31,7 @@ function drawScene(scene, model, strength) {
   for (const wire of scene.wires) drawWire(wire, model, strength, drawn);
   for (const wire of scene.wires) if (wire.label) labelWire(wire, model, drawn);
   for (const box of scene.boxes) {
-    const made = box.group ? groupBox(box, model, strength) : valueBox(box, model);
+    const made = box.group ? groupBox(box, model, strength) : box.owner ? ownRow(box, model) : valueBox(box, model);
     boxes.push(made);
     drawn.nodes.push({ element: made, ...box });
   }
@@ -79,8 +79,27 @@ function valueBox(box, model) {
     element("span", { class: "box-name" }, value.label),
     element("span", { class: "box-note" }, secondLine(value)),
   );
+  if (box.own) made.classList.add("has-rows");
+  markValue(made, value, model);
+  return placed(made, box);
+}
+
+function markValue(made, value, model) {
   if (value.gradient && value.gradient.non_finite > 0) made.classList.add("is-broken");
   if (model.places.has(value.name)) made.classList.add("is-place");
+}
+
+/** A parameter as a row in the box of its operation: its name, its value, its gradient. */
+function ownRow(box, model) {
+  const { value } = box;
+  const made = element(
+    "button",
+    { type: "button", class: "box-own", tabindex: "-1", "data-name": value.name, "aria-label": valueText(value) },
+    element("span", { class: "own-name" }, ownName(value, box.owner)),
+    element("span", { class: "of-value" }, summaryText(value.value, 3)),
+    element("span", { class: "of-gradient" }, summaryText(value.gradient, 3)),
+  );
+  markValue(made, value, model);
   return placed(made, box);
 }
 
