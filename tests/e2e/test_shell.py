@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -155,6 +156,37 @@ def test_what_the_server_refuses_is_a_panel_with_its_place_and_ends_with_1(
     assert all(word in done.stderr for word in ("batch.x", "given", "expected", "[2, 3]"))
     assert "Traceback" not in done.stderr
     assert "\x1b" not in done.stderr
+
+
+def _trace(files: Path, folder: Path) -> list[str | Path]:
+    return [
+        *("trace", "--network", files / "network.json", "--loss", files / "loss.json"),
+        *("--weights", files / "weights.safetensors", "--batch", files / "batch.npz"),
+        *("--page", folder / "trace.html", "--plot", folder / "trace.png"),
+    ]
+
+
+def test_trace_prints_the_table_and_writes_plot_and_page(address: str, files: Path, tmp_path: Path) -> None:
+    done = _shell(*_trace(files, tmp_path), "--address", address)
+    assert done.returncode == 0, done.stderr
+    for word in ("w1", "parameter", "-0.22231", "0.629483", "dL/dz2 = dL/dy", "0.462856254", "Healthy"):
+        assert word in done.stdout
+    assert (tmp_path / "trace.png").read_bytes().startswith(b"\x89PNG")
+    page = (tmp_path / "trace.html").read_text(encoding="utf-8")
+    (held,) = re.findall(r'<script type="application/json" id="trace">(.*?)</script>', page, re.DOTALL)
+    gradients = {one["name"]: one["gradient"]["mean"] for one in json.loads(held)["values"] if one["gradient"]}
+    for name in ("x", "w1", "b1", "z1", "h1", "w2", "b2", "z2"):
+        assert gradients[name] == pytest.approx(EXPECTED.get(f"dL/d{name}", gradients[name]), abs=1e-6)
+    assert gradients["loss"] == 1
+
+
+def test_trace_gives_json_of_the_values_that_were_asked_for(address: str, files: Path, tmp_path: Path) -> None:
+    done = _shell(*_trace(files, tmp_path), "--address", address, "--names", "w*", "!w2*", "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert {one["name"] for one in said["values"]} <= {"w1", "w1x"}
+    assert said["loss"] == pytest.approx(EXPECTED["L"], abs=1e-6)
+    assert said["page"] == str(tmp_path / "trace.html")
 
 
 def test_nobody_at_the_address_ends_with_1(files: Path, tmp_path: Path) -> None:
