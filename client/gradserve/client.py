@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast, final
 
@@ -13,14 +14,15 @@ from gradserve import requests
 from gradserve.errors import ClientClosed, GradserveError
 from gradserve.losses import Loss
 from gradserve.network import Network
-from gradserve.requests import Call, Checkpointing, Mode, Precision
+from gradserve.requests import Call, Checkpointing, Mode, Precision, Streamed
 from gradserve.results import ForwardResult, GradientResult, NetworkDescription, ServerInfo
 from gradserve.tensors import Array, ArrayLike, DTypeLike
 from gradserve.traces import TraceResult
 from gradserve.transport.attempts import Attempts
-from gradserve.transport.channel import SERVICE, Seen, Settings, announce_compilation
+from gradserve.transport.channel import SERVICE, Seen, Settings, announce_compilation, announce_long_wait
 from gradserve.transport.retry import RetryPolicy
 from gradserve.transport.status import to_error
+from gradserve.transport.stream import Stream, StreamsUnknown
 from gradserve.weights import Weights
 
 Answer = TypeVar("Answer")
@@ -87,6 +89,8 @@ class Client:
         self._metadata = self._settings.metadata
         self._methods: dict[str, grpc.UnaryUnaryMultiCallable[Any, Any]] = {}
         self._seen = Seen()
+        self._stream = Stream(self._channel, self._metadata)
+        self._has_streams = True
         self._closed = False
         self._on_close = _on_close
 
@@ -331,6 +335,7 @@ class Client:
     def close(self) -> None:
         """Ends the connection; calls in other threads end as `ClientClosed`. Can be repeated."""
         self._closed = True
+        self._stream.close()
         self._channel.close()
         if self._on_close is not None:
             self._on_close()
@@ -353,10 +358,33 @@ class Client:
         attempts = Attempts(self._settings, timeout)
         while True:
             try:
+                if call.streamed is not None and self._has_streams:
+                    return self._attempt_streamed(call, call.streamed, attempts.remaining())
                 return call.read(self._attempt(call, attempts.remaining()))
+            except StreamsUnknown:
+                self._has_streams = False
+                continue
             except GradserveError as error:
                 wait = attempts.wait_after(error)
             time.sleep(wait)
+
+    def _attempt_streamed(
+        self, call: Call[Answer], streamed: Callable[[], Streamed[Answer]], timeout: float | None
+    ) -> Answer:
+        """Sends the call once over the stream.
+
+        Raises:
+            StreamsUnknown: the server has none.
+            GradserveError: it failed.
+        """
+        if self._closed:
+            raise self._closed_error()
+        announce = None
+        if not self._seen.knows(call.signature):
+            announce = partial(announce_long_wait, self._settings.on_compile)
+        answer = self._stream.ask(streamed(), call.method, timeout, announce)
+        self._seen.add(call.signature)
+        return answer
 
     def _attempt(self, call: Call[Any], timeout: float | None) -> bytes:
         """Sends the call once.

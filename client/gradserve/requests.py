@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Generic, Literal, TypeVar, final
+
+from google.protobuf.message import Message
 
 from gradserve.casting import batch_array, weight_arrays
 from gradserve.errors import InvalidRequest
@@ -20,6 +22,8 @@ from gradserve.results import (
     GradientResult,
     NetworkDescription,
     ServerInfo,
+    forward_of,
+    gradients_of,
     read_description,
     read_forward,
     read_gradients,
@@ -31,7 +35,7 @@ from gradserve.traces import TraceResult, read_trace
 from gradserve.v1 import gradient_service_pb2 as service_pb2
 from gradserve.v1 import network_pb2
 from gradserve.weights import Seeded, Weights
-from gradserve.wire import Piece, field, join, nested, tensor_map
+from gradserve.wire import STREAMED_BYTES, Piece, field, join, nested, tensor_map
 
 Answer = TypeVar("Answer")
 
@@ -75,21 +79,61 @@ _Trace = service_pb2.TraceRequest
 
 @final
 @dataclass(frozen=True, slots=True)
+class Streamed(Generic[Answer]):
+    """A call whose tensors follow it on a stream.
+
+    Attributes:
+        part: name of its request and of its answer in the messages of a stream.
+        opening: the serialized request, its large tensors attached.
+        attached: the large tensors; their attachments are numbered from 1.
+        answer: class of the answer.
+        read: makes the answer of that message and of the bytes of its attachments by number.
+    """
+
+    part: str
+    opening: bytes
+    attached: list[Array]
+    answer: type[Message]
+    read: Callable[[Any, Mapping[int, memoryview]], Answer]
+
+
+@final
 class Call(Generic[Answer]):
     """One call that is ready to be sent, any number of times.
 
-    Attributes:
+    Args:
         method: name of the RPC.
-        message: the serialized request.
+        message: the serialized request, or what makes it.
         read: makes the answer of the serialized response.
         signature: equal for calls that the server computes with one compiled program; None for
             calls that compile nothing.
+        streamed: makes the same call for a stream; None where it is as well off without.
     """
 
-    method: str
-    message: bytes
-    read: Callable[[bytes], Answer]
-    signature: Hashable = None
+    __slots__ = ("_message", "method", "read", "signature", "streamed")
+
+    def __init__(
+        self,
+        method: str,
+        message: bytes | Callable[[], bytes],
+        read: Callable[[bytes], Answer],
+        signature: Hashable = None,
+        streamed: Callable[[], Streamed[Answer]] | None = None,
+    ) -> None:
+        self.method = method
+        self.read = read
+        self.signature = signature
+        self.streamed = streamed
+        self._message = message
+
+    @property
+    def message(self) -> bytes:
+        """The serialized request.
+
+        Raises:
+            LimitExceeded: it does not fit one message.
+        """
+        return self._message if isinstance(self._message, bytes) else self._message()
 
 
 def gradients(
@@ -125,12 +169,21 @@ def gradients(
         _names(shared, "shared"),
     )
     how = (mode, precision, checkpointing)
-    pieces, headers = _tensors(network, weights, batch, _Gradients.WEIGHTS_FIELD_NUMBER, _Gradients.BATCH_FIELD_NUMBER)
-    pieces.append(_loss(loss, _Gradients.LOSS_FIELD_NUMBER))
-    pieces.append(rest)
-    pieces.append(_options(_Gradients.OPTIONS_FIELD_NUMBER, how, seed))
+    tensors = _tensors(network, weights, batch)
+    tail: list[Piece] = [
+        _loss(loss, _Gradients.LOSS_FIELD_NUMBER),
+        rest,
+        _options(_Gradients.OPTIONS_FIELD_NUMBER, how, seed),
+    ]
+    pieces, headers = tensors.pieces()
+    pieces += tail
     signature = ("ComputeGradients", network, loss.form, rest, how, *headers)
-    return Call("ComputeGradients", join(pieces), read_gradients, signature)
+    if tensors.nbytes <= STREAMED_BYTES:
+        return Call("ComputeGradients", join(pieces), read_gradients, signature)
+    streamed = partial(
+        _streamed, tensors, tail, "compute_gradients", service_pb2.ComputeGradientsResponse, gradients_of
+    )
+    return Call("ComputeGradients", partial(join, pieces), read_gradients, signature, streamed)
 
 
 def forward(
@@ -147,13 +200,17 @@ def forward(
     """Forward; the arguments are those of `Client.forward`."""
     rest = message_bytes(_Forward(outputs=_names(outputs, "outputs")))
     how = (mode, precision, None)
-    pieces, headers = _tensors(network, weights, batch, _Forward.WEIGHTS_FIELD_NUMBER, _Forward.BATCH_FIELD_NUMBER)
+    tensors = _tensors(network, weights, batch)
+    tail: list[Piece] = [rest, _options(_Forward.OPTIONS_FIELD_NUMBER, how, seed)]
     if loss is not None:
-        pieces.append(_loss(loss, _Forward.LOSS_FIELD_NUMBER))
-    pieces.append(rest)
-    pieces.append(_options(_Forward.OPTIONS_FIELD_NUMBER, how, seed))
+        tail.append(_loss(loss, _Forward.LOSS_FIELD_NUMBER))
+    pieces, headers = tensors.pieces()
+    pieces += tail
     signature = ("Forward", network, loss and loss.form, rest, how, *headers)
-    return Call("Forward", join(pieces), read_forward, signature)
+    if tensors.nbytes <= STREAMED_BYTES:
+        return Call("Forward", join(pieces), read_forward, signature)
+    streamed = partial(_streamed, tensors, tail, "forward", service_pb2.ForwardResponse, forward_of)
+    return Call("Forward", partial(join, pieces), read_forward, signature, streamed)
 
 
 def trace(
@@ -172,7 +229,7 @@ def trace(
     most = whole(whole_tensors_up_to, "whole_tensors_up_to", 0)
     rest = message_bytes(_Trace(whole_tensors_up_to=most, names=_names(names, "names")))
     how = (mode, precision, None)
-    pieces, headers = _tensors(network, weights, batch, _Trace.WEIGHTS_FIELD_NUMBER, _Trace.BATCH_FIELD_NUMBER)
+    pieces, headers = _tensors(network, weights, batch).pieces()
     pieces.append(_loss(loss, _Trace.LOSS_FIELD_NUMBER))
     pieces.append(rest)
     pieces.append(_options(_Trace.OPTIONS_FIELD_NUMBER, how, seed))
@@ -220,18 +277,48 @@ def server_info() -> Call[ServerInfo]:
     return Call("GetServerInfo", b"", read_server_info)
 
 
-def _tensors(
-    network: Network,
-    weights: Weights | None,
-    batch: Mapping[str, ArrayLike],
-    weights_field: int,
-    batch_field: int,
-) -> tuple[list[Piece], list[bytes]]:
-    """Network, weights and batch as pieces of a request, and what tells their names and shapes."""
-    pieces = _network(network)
-    weight_pieces, headers, double = _weights(weights)
-    if weights is not None:
-        pieces += nested(weights_field, weight_pieces)
+@final
+@dataclass(frozen=True, slots=True)
+class _Tensors:
+    """Network, weights and batch of a request. Their fields have the same numbers in all requests.
+
+    Attributes:
+        network: the network's field.
+        weights: arrays by name; None where they are sent in another way.
+        other_weights: content of the `Weights` message, and what tells its form, where they are.
+        batch: arrays by name.
+    """
+
+    network: list[Piece]
+    weights: dict[str, Array] | None
+    other_weights: tuple[list[Piece], list[bytes]] | None
+    batch: dict[str, Array]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum([one.nbytes for one in self.batch.values()]) + sum(
+            [one.nbytes for one in (self.weights or {}).values()]
+        )
+
+    def pieces(self, attached: list[Array] | None = None) -> tuple[list[Piece], list[bytes]]:
+        """All of it as pieces of a request, and what tells names and shapes; see `wire.tensor_map`."""
+        pieces = self.network.copy()
+        headers: list[bytes] = []
+        if self.weights is not None:
+            inner, headers = tensor_map(service_pb2.NamedTensors.BY_NAME_FIELD_NUMBER, self.weights, attached)
+            pieces += nested(_Gradients.WEIGHTS_FIELD_NUMBER, nested(service_pb2.Weights.TENSORS_FIELD_NUMBER, inner))
+        elif self.other_weights is not None:
+            content, headers = self.other_weights
+            pieces += nested(_Gradients.WEIGHTS_FIELD_NUMBER, content)
+        batch_pieces, batch_headers = tensor_map(_Gradients.BATCH_FIELD_NUMBER, self.batch, attached)
+        return pieces + batch_pieces, headers + batch_headers
+
+
+def _tensors(network: Network, weights: Weights | None, batch: Mapping[str, ArrayLike]) -> _Tensors:
+    """What the caller gave, as it is sent."""
+    field_of_network = _network(network)
+    named, other, double = _weights(weights)
     if not isinstance(batch, Mapping):
         raise InvalidRequest.because("no batch", field="batch", given=type(batch).__name__, expected="arrays by name")
     declared = network.input_dtypes
@@ -239,27 +326,40 @@ def _tensors(
         _name(name, "batch"): batch_array(one, declared.get(name), double, f"batch.{name}")
         for name, one in batch.items()
     }
-    batch_pieces, batch_headers = tensor_map(batch_field, arrays)
-    return pieces + batch_pieces, headers + batch_headers
+    return _Tensors(field_of_network, named, other, arrays)
 
 
-def _weights(weights: Weights | None) -> tuple[list[Piece], list[bytes], bool]:
-    """Content of a `Weights` message, what tells names and shapes, and whether it is float64."""
+def _streamed(
+    tensors: _Tensors,
+    tail: list[Piece],
+    part: str,
+    answer: type[Message],
+    read: Callable[[Any, Mapping[int, memoryview]], Answer],
+) -> Streamed[Answer]:
+    """A call with its large tensors attached."""
+    attached: list[Array] = []
+    pieces, _ = tensors.pieces(attached)
+    return Streamed(part, join(pieces + tail), attached, answer, read)
+
+
+def _weights(
+    weights: Weights | None,
+) -> tuple[dict[str, Array] | None, tuple[list[Piece], list[bytes]] | None, bool]:
+    """Arrays by name, or else the content of a `Weights` message; and whether they are float64."""
     if weights is None:
-        return [], [], False
+        return None, None, False
     if isinstance(weights, Seeded):
-        return [message_bytes(service_pb2.Weights(seed=weights.seed))], [b"seed"], False
+        return None, ([message_bytes(service_pb2.Weights(seed=weights.seed))], [b"seed"]), False
     if isinstance(weights, (bytes, bytearray, memoryview)):
         content = bytes(weights)
         head = content[8 : 8 + int.from_bytes(content[:8], "little")]
         number = service_pb2.Weights.SAFETENSORS_FIELD_NUMBER
-        return [field(number, len(content)), content], [head], b'"F64"' in head
+        return None, ([field(number, len(content)), content], [head]), b'"F64"' in head
     if isinstance(weights, Mapping):
         for name in weights:
             _name(name, "weights")
         arrays, double = weight_arrays(weights)
-        pieces, headers = tensor_map(service_pb2.NamedTensors.BY_NAME_FIELD_NUMBER, arrays)
-        return nested(service_pb2.Weights.TENSORS_FIELD_NUMBER, pieces), headers, double
+        return arrays, None, double
     raise InvalidRequest.because(
         "no weights",
         field="weights",

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError, Message
 
 from gradserve.errors import ServerFault
 from gradserve.network import TensorInfo
-from gradserve.tensors import Array, from_tensor
+from gradserve.tensors import Array, Attachments, from_tensor
 from gradserve.v1 import gradient_service_pb2 as service_pb2
 from gradserve.v1 import tensor_pb2
 from gradserve.weights import from_safetensors
@@ -183,17 +183,21 @@ class ServerInfo:
 
 def read_gradients(content: bytes) -> GradientResult:
     """The answer to ComputeGradients."""
-    answer = parse(service_pb2.ComputeGradientsResponse, content)
-    if answer.HasField("safetensors"):
-        gradients = from_safetensors(answer.safetensors)
-    else:
-        gradients = _arrays(answer.tensors.by_name)
+    return gradients_of(parse(service_pb2.ComputeGradientsResponse, content), {})
+
+
+def gradients_of(answer: service_pb2.ComputeGradientsResponse, attachments: Attachments) -> GradientResult:
+    """What an answer to ComputeGradients says."""
+    file = answer.safetensors
+    if answer.HasField("attachment"):
+        file = bytes(attachments[answer.attachment.number])
+    gradients = from_safetensors(file) if file else _arrays(answer.tensors.by_name, attachments)
     return GradientResult(
         loss=answer.loss,
         gradients=gradients,
-        input_gradients=_arrays(answer.input_gradients),
-        outputs=_arrays(answer.outputs),
-        updated_statistics=_arrays(answer.updated_statistics),
+        input_gradients=_arrays(answer.input_gradients, attachments),
+        outputs=_arrays(answer.outputs, attachments),
+        updated_statistics=_arrays(answer.updated_statistics, attachments),
         summary=GradientSummary(
             global_norm=answer.summary.global_norm,
             norms=dict(sorted(answer.summary.norms.items())),
@@ -202,15 +206,19 @@ def read_gradients(content: bytes) -> GradientResult:
         weight_sum=answer.weight_sum,
         terms=dict(sorted(answer.terms.items())),
         timing=read_timing(answer.timing),
-        safetensors=answer.safetensors,
+        safetensors=file,
     )
 
 
 def read_forward(content: bytes) -> ForwardResult:
     """The answer to Forward."""
-    answer = parse(service_pb2.ForwardResponse, content)
+    return forward_of(parse(service_pb2.ForwardResponse, content), {})
+
+
+def forward_of(answer: service_pb2.ForwardResponse, attachments: Attachments) -> ForwardResult:
+    """What an answer to Forward says."""
     return ForwardResult(
-        outputs=_arrays(answer.outputs),
+        outputs=_arrays(answer.outputs, attachments),
         loss=answer.loss if answer.HasField("loss") else None,
         timing=read_timing(answer.timing),
     )
@@ -272,9 +280,9 @@ def parse(kind: type[_Message], content: bytes) -> _Message:
         raise ServerFault(f"the answer is no {kind.__name__}: {error}") from None
 
 
-def _arrays(tensors: Mapping[str, tensor_pb2.Tensor]) -> dict[str, Array]:
+def _arrays(tensors: Mapping[str, tensor_pb2.Tensor], attachments: Attachments) -> dict[str, Array]:
     # Maps of protobuf have no order of their own.
-    return {name: from_tensor(tensors[name]) for name in sorted(tensors)} if tensors else {}
+    return {name: from_tensor(tensors[name], attachments) for name in sorted(tensors)} if tensors else {}
 
 
 def read_timing(message: service_pb2.Timing) -> Timing:

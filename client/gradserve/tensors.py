@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import ml_dtypes
@@ -114,8 +116,12 @@ def to_tensor(value: ArrayLike, field: str) -> tensor_pb2.Tensor:
     return tensor_pb2.Tensor(data_type=_TO_WIRE[array.dtype], shape=array.shape, data=array.tobytes())
 
 
-def from_tensor(tensor: tensor_pb2.Tensor) -> Array:
-    """The array of a message: a read-only view of its bytes.
+Attachments: TypeAlias = Mapping[int, memoryview]
+"""Bytes that followed an answer on a stream, by number."""
+
+
+def from_tensor(tensor: tensor_pb2.Tensor, attachments: Attachments = MappingProxyType({})) -> Array:
+    """The array of a message: a view of its bytes, read-only where they came within the message.
 
     Raises:
         ServerFault: type, shape and bytes do not agree.
@@ -124,7 +130,9 @@ def from_tensor(tensor: tensor_pb2.Tensor) -> Array:
     if dtype is None:
         raise ServerFault(f"a tensor of the answer has data type {tensor.data_type}")
     shape = tuple(tensor.shape)
-    data = tensor.data
+    data: bytes | memoryview = tensor.data
+    if not data and tensor.HasField("attachment"):
+        data = attachments.get(tensor.attachment.number, b"")
     try:
         if not data and tensor.HasField("values"):
             return np.array(tensor.values.number, np.float64).astype(dtype).reshape(shape)

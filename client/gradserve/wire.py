@@ -22,6 +22,13 @@ from gradserve.v1 import tensor_pb2
 LARGEST_MESSAGE = 2**31 - 1
 """Bytes that one protobuf message can have."""
 
+STREAMED_BYTES = 4 << 20
+"""Requests with more bytes of tensors go over a stream. Smaller ones are as fast or faster in one message: at 1 MB a
+stream took 1.3 times as long, at 67 MB 0.6 times."""
+
+ATTACHED_BYTES = 1 << 16
+"""On a stream, tensors of at least this size follow their request as attachments."""
+
 Piece: TypeAlias = bytes | Array
 """Some bytes of a message."""
 
@@ -38,6 +45,18 @@ def varint(number: int) -> bytes:
         number >>= 7
     digits.append(number)
     return bytes(digits)
+
+
+def read_varint(content: bytes, place: int) -> tuple[int, int]:
+    """The number at byte `place`, and where it ends."""
+    value = shift = 0
+    while True:
+        byte = content[place]
+        place += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, place
+        shift += 7
 
 
 @lru_cache(maxsize=4096)
@@ -57,12 +76,26 @@ def _entry_header(number: int, name: str, dtype: np.dtype[Any], shape: tuple[int
     return field(number, len(entry) + size) + entry
 
 
-def tensor_map(number: int, arrays: Mapping[str, Array]) -> tuple[list[Piece], list[bytes]]:
+@lru_cache(maxsize=8192)
+def _attached_entry(number: int, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], attachment: int) -> bytes:
+    """One entry of a map from name to tensor, whose elements follow as an attachment."""
+    tensor = tensor_pb2.Tensor(data_type=to_data_type(dtype), shape=shape)
+    tensor.attachment.number = attachment
+    tensor.attachment.size_bytes = math.prod(shape) * dtype.itemsize
+    key, value = name.encode(), tensor.SerializeToString()
+    entry = field(1, len(key)) + key + field(2, len(value)) + value
+    return field(number, len(entry)) + entry
+
+
+def tensor_map(
+    number: int, arrays: Mapping[str, Array], attached: list[Array] | None = None
+) -> tuple[list[Piece], list[bytes]]:
     """A ``map<string, Tensor>`` field with this number.
 
     Args:
         number: number of the map field.
         arrays: what `tensors.to_array` gave, by name.
+        attached: where large tensors go that follow as attachments, numbered by their place from 1; None attaches none.
 
     Returns:
         the pieces to join, and those of them that tell names, types and shapes.
@@ -70,6 +103,10 @@ def tensor_map(number: int, arrays: Mapping[str, Array]) -> tuple[list[Piece], l
     pieces: list[Piece] = []
     headers: list[bytes] = []
     for name, array in arrays.items():
+        if attached is not None and array.nbytes >= ATTACHED_BYTES:
+            attached.append(array)
+            pieces.append(_attached_entry(number, name, array.dtype, array.shape, len(attached)))
+            continue
         header = _entry_header(number, name, array.dtype, array.shape)
         headers.append(header)
         pieces.append(header)

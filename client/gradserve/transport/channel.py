@@ -103,8 +103,11 @@ def announce_compilation(
 ) -> None:
     """Tells that the server is compiling, if its initial metadata says so."""
     if any(key == COMPILING_KEY and value in ("1", b"1") for key, value in metadata or ()):
-        logger.info(
-            "the server is compiling (first call with this network, loss and shapes); this may take some seconds"
-        )
-        if on_compile is not None:
-            on_compile()
+        announce_long_wait(on_compile)
+
+
+def announce_long_wait(on_compile: Callable[[], None] | None) -> None:
+    """Tells that an answer takes long because it is the first of its kind."""
+    logger.info("the server is compiling (first call with this network, loss and shapes); this may take some seconds")
+    if on_compile is not None:
+        on_compile()
