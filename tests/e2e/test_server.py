@@ -111,7 +111,6 @@ def test_metrics_count_calls_by_method_and_code_and_time_their_phases(serving: S
 @pytest.mark.parametrize(
     "method",
     [
-        f"{SERVICE}/Trace",
         f"{SERVICE}/ComputeHessianProduct",
         f"{SERVICE}/ComputeJacobianProduct",
         "gradserve.v1.ArtifactService/FindMissing",
