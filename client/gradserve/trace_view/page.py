@@ -13,7 +13,21 @@ from string import Template
 from gradserve.trace_view.data import page_data
 from gradserve.traces import TraceResult
 
-SCRIPTS = ("elements", "numbers", "layout", "model", "arrange", "formula", "plot", "scene", "details", "main")
+STYLES = ("colours", "page", "plot", "graph", "panel", "narrow")
+SCRIPTS = (
+    "elements",
+    "numbers",
+    "layout",
+    "model",
+    "arrange",
+    "formula",
+    "plot",
+    "scene",
+    "details",
+    "view",
+    "keys",
+    "main",
+)
 
 
 def trace_page(trace: TraceResult, title: str = "") -> str:
@@ -27,7 +41,7 @@ def trace_page(trace: TraceResult, title: str = "") -> str:
         title: heads the page, such as the name of the network.
     """
     scripts = [_asset(f"{name}.js") for name in SCRIPTS]
-    style = _asset("page.css")
+    style = "\n".join(_asset(f"{name}.css") for name in STYLES)
     return Template(_asset("page.html")).substitute(
         policy=_policy(scripts, style),
         title=html.escape(title or "Trace"),

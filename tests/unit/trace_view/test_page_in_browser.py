@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import gradserve as gs
+from gradserve.trace_view import page as page_of
 from tests.unit.trace_view import samples
 from tests.unit.trace_view.test_page import HOSTILE, Reader
 
@@ -44,6 +47,17 @@ def rendered(trace: gs.TraceResult, folder: Path, title: str = "worked_example")
     (root,) = [attributes for tag, attributes, _ in page.elements if tag == "html"]
     assert "data-ready" in root  # Its script ran to its end.
     return page
+
+
+def acted(body: str, trace: gs.TraceResult, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What a function of this body gives when the page has started."""
+    asset = page_of._asset
+    act = f"""
+    document.documentElement.dataset.said = JSON.stringify((() => {{ {body} }})());
+    """
+    monkeypatch.setattr(page_of, "_asset", lambda name: asset(name) + (act if name == "main.js" else ""))
+    (root,) = [attributes for tag, attributes, _ in rendered(trace, folder).elements if tag == "html"]
+    return json.loads(str(root["data-said"]))
 
 
 def nodes(page: Reader) -> dict[str, str]:
@@ -92,6 +106,71 @@ def test_a_hundred_layers_come_as_rows(tmp_path: Path) -> None:
     assert shown["layers/99"].startswith("layers/99, 3 values, gradient 0.04")
     assert page.texts("p", id="verdict") == ["Vanishing"]
     assert "layers/92/dense" in page.texts("button", **{"class": "link"})
+
+
+def test_keys_lead_along_the_graph_and_open_and_close_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = acted(
+        """
+        const here = () => document.activeElement.dataset.name ?? document.activeElement.dataset.path;
+        const press = (key) =>
+          document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+        document.querySelector("#scene [tabindex='0']").focus();
+        const way = [here()];
+        for (const arrow of ["Up", "Up", "Down", "Down", "Down", "Up"]) {
+          press(`Arrow${arrow}`);
+          way.push(here());
+        }
+        document.activeElement.click();
+        const open = [...state.open].sort();
+        press("ArrowDown");
+        way.push(here());
+        press("Escape");
+        return { way, open, closed: [...state.open], formula: document.querySelector("h2.details-name").textContent };
+        """,
+        samples.sigmoid_layers(60),
+        tmp_path,
+        monkeypatch,
+    )
+    assert said["way"][:7] == ["layers", "x", "x", "layers", "layers/0", "layers/1", "layers/0"]
+    assert said["open"] == ["layers", "layers/0"]
+    assert said["way"][7] == "layers/0/dense"
+    assert said["closed"] == ["layers"]
+    assert said["formula"] == "layers/0"
+
+
+def test_a_value_is_found_by_name_whatever_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = acted(
+        """
+        setAll(false);
+        const field = document.getElementById("search");
+        field.value = "LAYERS/7/sig";
+        field.dispatchEvent(new Event("change"));
+        return { name: document.querySelector("h2.details-name").textContent, open: [...state.open].sort() };
+        """,
+        samples.sigmoid_layers(20),
+        tmp_path,
+        monkeypatch,
+    )
+    assert said == {"name": "layers/7/sigmoid", "open": ["layers", "layers/7"]}
+
+
+def test_the_switch_changes_the_colours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = acted(
+        """
+        const ground = () => getComputedStyle(document.documentElement).backgroundColor;
+        return ["light", "dark", "auto"].map((theme) => {
+          document.querySelector(`input[value=${theme}]`).click();
+          return ground();
+        });
+        """,
+        samples.worked_example(),
+        tmp_path,
+        monkeypatch,
+    )
+    light, dark, auto = said
+    assert light == "rgb(243, 245, 248)"
+    assert dark == "rgb(14, 18, 23)"
+    assert auto in {light, dark}
 
 
 def test_names_that_look_like_markup_do_nothing(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ function measureInside(group, model, open, widthOf) {
 function spread(group, items, model) {
   const labelled = new Set([...group.links, ...group.leaving].map((link) => link.from));
   const nodes = items.map((item, at) => ({
-    width: Math.max(item.width, labelled.has(at) ? item.labels ?? 0 : 0),
+    width: Math.max(item.width, labelled.has(at) ? (item.labels ?? 0) : 0),
     height: item.height,
   }));
   const edges = [];
@@ -180,7 +180,9 @@ function isStacked(value, model) {
 /** The layers of a repeated block, one below the other; a wire runs from each to the next that uses it. */
 function stack(group, all, model) {
   // Their places in the group are kept, as links tell them.
-  const items = all.map((item) => (item.value && isStacked(item.value, model) ? { ...item, hidden: true, width: 0 } : item));
+  const items = all.map((item) =>
+    item.value && isStacked(item.value, model) ? { ...item, hidden: true, width: 0 } : item,
+  );
   const width = Math.max(...items.map((item) => item.width));
   let next = 6;
   const placed = items.map((item) => {

@@ -39,8 +39,18 @@ function formText(value) {
 /** A value of one element and its gradient, in large figures. */
 function scalars(value) {
   const figure = (title, kind, statistics) =>
-    element("div", {}, element("dt", {}, title), element("dd", { class: `of-${kind}` }, statistics ? scalarText(statistics) : "none"));
-  return element("dl", { class: "scalars" }, figure("value", "value", value.value), figure("gradient", "gradient", value.gradient));
+    element(
+      "div",
+      {},
+      element("dt", {}, title),
+      element("dd", { class: `of-${kind}` }, statistics ? scalarText(statistics) : "none"),
+    );
+  return element(
+    "dl",
+    { class: "scalars" },
+    figure("value", "value", value.value),
+    figure("gradient", "gradient", value.gradient),
+  );
 }
 
 function scalarText(statistics) {
@@ -66,9 +76,12 @@ function statisticsTable(value) {
     "table",
     { class: "statistics" },
     element(
-      "thead", {},
+      "thead",
+      {},
       element(
-        "tr", {}, element("td", {}),
+        "tr",
+        {},
+        element("td", {}),
         element("th", { scope: "col", class: "of-value" }, "value"),
         element("th", { scope: "col", class: "of-gradient" }, "gradient"),
       ),
@@ -97,7 +110,11 @@ function tensorGrid(tensor, kind) {
     body.append(element("tr", {}, ...cells));
   }
   const caption = tensor.shape.length === 0 ? "" : shapeText(tensor.shape);
-  return element("table", { class: `tensor tensor-${kind} ${withNumbers ? "with-numbers" : ""}`, "aria-label": `${kind} ${caption}` }, body);
+  return element(
+    "table",
+    { class: `tensor tensor-${kind} ${withNumbers ? "with-numbers" : ""}`, "aria-label": `${kind} ${caption}` },
+    body,
+  );
 }
 
 /** The index of an element whose row runs over all axes but the last. */
@@ -115,7 +132,8 @@ function linksTo(indices, model, go) {
     const value = model.values[index];
     return element("button", { type: "button", class: "link", click: () => go(index) }, clipName(value.name));
   });
-  if (indices.length > shown.length) shown.push(element("span", { class: "more" }, `and ${indices.length - shown.length} more`));
+  if (indices.length > shown.length)
+    shown.push(element("span", { class: "more" }, `and ${indices.length - shown.length} more`));
   return element("div", { class: "links" }, ...shown);
 }
 

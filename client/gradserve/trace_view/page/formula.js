@@ -80,7 +80,11 @@ function formulaLines(parts) {
 /** A formula as elements; screen readers get the text as it was served. */
 function typeset(text, names) {
   const lines = formulaLines(formulaParts(text, names)).map((line) =>
-    element("span", { class: "formula-line" }, ...line.map((part) => (part.text === undefined ? fraction(part) : words(part.text)))),
+    element(
+      "span",
+      { class: "formula-line" },
+      ...line.map((part) => (part.text === undefined ? fraction(part) : words(part.text))),
+    ),
   );
   return element("div", { class: "formula", role: "img", "aria-label": text }, ...lines);
 }
@@ -96,7 +100,10 @@ function fraction({ top, bottom }) {
 
 /** Products as dots, minus signs as such, powers raised. */
 function words(text) {
-  const pretty = text.replaceAll(" * ", " · ").replace(/(^|[\s(,=·^[])-(?=[\d.a-z(])/gi, "$1−").replace(/e-(?=\d)/g, "e−");
+  const pretty = text
+    .replaceAll(" * ", " · ")
+    .replace(/(^|[\s(,=·^[])-(?=[\d.a-z(])/gi, "$1−")
+    .replace(/e-(?=\d)/g, "e−");
   const pieces = pretty.split(/\^(T|−?\d+)\b/);
   return element("span", {}, ...pieces.map((piece, at) => (at % 2 ? element("sup", {}, piece) : piece)));
 }

@@ -10,17 +10,26 @@ const PULL = 0.05; // Towards the middle, so that a long way does not drift to o
 const BEND_WEIGHT = 2; // Trunks are straight in themselves and give way to what runs from rank to rank.
 
 /**
+ * @typedef {object} Layout
+ * @property {number} width
+ * @property {number} height
+ * @property {{x: number, y: number, rank: number}[]} nodes Top left corners.
+ * @property {{points: {x: number, y: number}[], branch: boolean}[]} routes For each edge, the points between its ends.
+ *   Edges from one node run along one trunk: the longest tells all of it, the others, whose `branch` is true, only
+ *   where they leave it.
+ */
+
+/**
  * Places nodes and routes edges.
  *
  * @param {{width: number, height: number, top?: boolean, bottom?: boolean}[]} nodes `top` and `bottom` pin ports.
  * @param {{from: number, to: number, weight: number}[]} edges Heavier edges become straighter.
  * @param {{across: number, along: number, bend: number}} gaps Between neighbours, between ranks, width of a bend.
- * @returns {{width: number, height: number, nodes: {x: number, y: number, rank: number}[], routes: {points: {x: number, y: number}[], branch: boolean}[]}}
- *   Top left corners of nodes; for each edge, the points between its ends. Edges from one node run along one trunk:
- *   the longest tells all of it, the others, whose `branch` is true, only where they leave it.
+ * @returns {Layout}
  */
 function layeredLayout(nodes, edges, gaps) {
-  if (nodes.length === 0) return { width: 0, height: 0, nodes: [], routes: edges.map(() => ({ points: [], branch: false })) };
+  if (nodes.length === 0)
+    return { width: 0, height: 0, nodes: [], routes: edges.map(() => ({ points: [], branch: false })) };
   const ranks = rankNodes(nodes, edges);
   const graph = withBends(nodes, edges, ranks, gaps);
   orderRanks(graph);
@@ -102,7 +111,11 @@ function withBends(nodes, edges, ranks, gaps) {
       graph.height.push(0);
       graph.above.push([]);
       graph.below.push([]);
-      join(trunk.length > 0 ? trunk[trunk.length - 1] : edge.from, id, trunk.length > 0 ? BEND_WEIGHT : edge.weight / 8);
+      join(
+        trunk.length > 0 ? trunk[trunk.length - 1] : edge.from,
+        id,
+        trunk.length > 0 ? BEND_WEIGHT : edge.weight / 8,
+      );
       trunk.push(id);
       bends += 1;
     }
@@ -182,7 +195,11 @@ function positionRanks(graph, gaps) {
   const settle = (ids, wish) => {
     const separations = ids.slice(1).map((id, index) => (graph.width[ids[index]] + graph.width[id]) / 2 + gaps.across);
     const wishes = ids.map(wish);
-    const settled = separate(wishes, ids.map((id) => mass[id]), separations);
+    const settled = separate(
+      wishes,
+      ids.map((id) => mass[id]),
+      separations,
+    );
     ids.forEach((id, index) => (centers[id] = settled[index]));
   };
   const mean = (near, otherwise) => {

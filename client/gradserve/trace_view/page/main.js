@@ -2,7 +2,6 @@
 
 const FEW = 48; // Values that are shown all at once when the page opens.
 const MANY_LAYERS = 300; // A repeated block of more stays closed at first.
-const ZOOMS = { least: 0.2, most: 2, step: 1.25 };
 
 const model = readModel(JSON.parse(document.getElementById("trace").textContent));
 model.names = new Map(model.values.map((value) => [value.name, value.index]));
@@ -26,13 +25,18 @@ function start() {
   openAtFirst();
   fillVerdict();
   fillSearch();
-  state.plot = drawPlot(model, { show: (index) => show(ofValue(index)), leave: () => show(null), pick: (index) => go(ofValue(index)) });
+  state.plot = drawPlot(model, {
+    show: (index) => show(ofValue(index)),
+    leave: () => show(null),
+    pick: (index) => go(ofValue(index)),
+  });
   at("plot").append(state.plot.svg);
   draw();
   fit();
   const first = model.values.find((value) => value.operation === "parameter") ?? model.values[0];
   const group = state.drawn.nodes.find((node) => node.group);
   pick(isVisible(first.index) || !group ? ofValue(first.index) : group.thing);
+  setTab(nodeOf(state.picked));
   listen();
   document.documentElement.dataset.ready = "";
 }
@@ -190,36 +194,15 @@ function panel(thing) {
 /** Lights up what is shown, its wires, and the nodes at their ends. */
 function mark() {
   const thing = state.shown ?? state.picked;
-  for (const made of at("scene").querySelectorAll(".is-lit, .is-near, .is-picked")) made.classList.remove("is-lit", "is-near", "is-picked");
+  for (const made of at("scene").querySelectorAll(".is-lit, .is-near, .is-picked"))
+    made.classList.remove("is-lit", "is-near", "is-picked");
   if (!thing || !state.drawn) return;
   nodeOf(state.picked)?.element.classList.add("is-picked");
   nodeOf(thing)?.element.classList.add("is-lit");
   if (!thing.value) return;
   for (const path of state.drawn.wires.get(thing.value.index) ?? []) path.classList.add("is-lit");
-  for (const index of [...thing.value.inputs, ...thing.value.users.slice(0, 50)]) nodeOf(ofValue(index))?.element.classList.add("is-near");
-}
-
-function zoomTo(zoom) {
-  state.isFitted = false;
-  state.zoom = Math.min(ZOOMS.most, Math.max(ZOOMS.least, zoom));
-  const { style } = at("scene");
-  style.width = `${state.width}px`;
-  style.height = `${state.height}px`;
-  style.transform = `scale(${state.zoom})`;
-  at("canvas").style.width = `${state.width * state.zoom}px`;
-  at("canvas").style.height = `${state.height * state.zoom}px`;
-  at("zoom").textContent = `${Math.round(100 * state.zoom)} %`;
-}
-
-/** Shows all, if it stays readable; otherwise the whole width, from the top. */
-function fit() {
-  const graph = at("graph");
-  const room = { width: graph.clientWidth - 48, height: graph.clientHeight - 48 };
-  const across = room.width / state.width;
-  const both = Math.min(across, room.height / state.height);
-  zoomTo(Math.min(1.15, both > 0.6 ? both : Math.min(1, Math.max(0.5, across))));
-  graph.scrollTo((at("canvas").offsetWidth - graph.clientWidth) / 2, 0);
-  state.isFitted = true;
+  for (const index of [...thing.value.inputs, ...thing.value.users.slice(0, 50)])
+    nodeOf(ofValue(index))?.element.classList.add("is-near");
 }
 
 function fillSearch() {
@@ -229,7 +212,9 @@ function fillSearch() {
 function listen() {
   at("search").addEventListener("change", (event) => {
     const wanted = event.target.value.trim().toLowerCase();
-    const found = model.values.find((value) => value.name.toLowerCase() === wanted) ?? model.values.find((value) => value.name.toLowerCase().includes(wanted));
+    const found =
+      model.values.find((value) => value.name.toLowerCase() === wanted) ??
+      model.values.find((value) => value.name.toLowerCase().includes(wanted));
     event.target.setCustomValidity(found || !wanted ? "" : "No value has a name like this.");
     event.target.reportValidity();
     if (found && wanted) go(named(found.name));
@@ -252,71 +237,6 @@ function setAll(isOpen) {
   state.open = new Set(isOpen ? [...model.groups.keys()].filter(Boolean) : []);
   draw();
   fit();
-}
-
-/** With the control key (or two fingers) the wheel zooms, about the place under the mouse. */
-function onWheel(event) {
-  if (!event.ctrlKey && !event.metaKey) return;
-  event.preventDefault();
-  const graph = at("graph");
-  const before = state.zoom;
-  const box = at("canvas").getBoundingClientRect();
-  const [x, y] = [event.clientX - box.left, event.clientY - box.top];
-  zoomTo(state.zoom * Math.exp(-event.deltaY / 300));
-  graph.scrollBy(x * (state.zoom / before - 1), y * (state.zoom / before - 1));
-}
-
-/** The empty ground can be dragged. */
-function onDrag(event) {
-  const graph = at("graph");
-  if (event.button !== 0 || event.pointerType === "touch" || event.target.closest("button")) return;
-  const from = { x: event.clientX + graph.scrollLeft, y: event.clientY + graph.scrollTop };
-  const move = (moved) => graph.scrollTo(from.x - moved.clientX, from.y - moved.clientY);
-  graph.setPointerCapture(event.pointerId);
-  graph.classList.add("is-dragged");
-  graph.addEventListener("pointermove", move);
-  graph.addEventListener("pointerup", () => {
-    graph.removeEventListener("pointermove", move);
-    graph.classList.remove("is-dragged");
-  }, { once: true });
-}
-
-/** Up to what a node needs, down to what uses it, left and right along its rank; Escape closes the group around it. */
-function onKey(event) {
-  const node = state.tab;
-  if (!node) return;
-  const next = { ArrowUp: () => neighbour(node, -1), ArrowDown: () => neighbour(node, 1), ArrowLeft: () => beside(node, -1), ArrowRight: () => beside(node, 1) }[event.key];
-  if (next) {
-    event.preventDefault();
-    const target = next();
-    target?.element.focus({ preventScroll: true });
-    target?.element.scrollIntoView({ block: "nearest", inline: "nearest" });
-  } else if (event.key === "Escape") {
-    const around = node.group ? (node.isOpen ? node.group : node.group.parent) : model.group.get(node.value.index);
-    if (around?.parent && state.open.has(around.path)) toggle(around);
-  }
-}
-
-/** The nearest node above or below that a wire leads to; without one, the nearest at all. */
-function neighbour(node, direction) {
-  const linked = new Set();
-  for (const index of node.group ? node.group.inside : [node.value.index]) {
-    const value = model.values[index];
-    for (const one of direction < 0 ? value.inputs : value.users) linked.add(nodeOf(ofValue(one)));
-  }
-  const heavy = (one) => (one.value && ["parameter", "target"].includes(one.value.operation) ? 1 : 0);
-  const lies = (one) => one && one !== node && direction * (one.y - node.y) > 0;
-  const distance = (one) => Math.abs(one.y - node.y) + Math.abs(one.x + one.width / 2 - node.x - node.width / 2) / 4;
-  const candidates = [...linked].filter(lies);
-  const among = candidates.length > 0 ? candidates : state.drawn.nodes.filter(lies);
-  return among.sort((a, b) => heavy(a) - heavy(b) || distance(a) - distance(b))[0];
-}
-
-function beside(node, direction) {
-  const middle = (one) => one.y + one.height / 2;
-  return state.drawn.nodes
-    .filter((one) => one !== node && direction * (one.x - node.x) > 0 && Math.abs(middle(one) - middle(node)) < 40)
-    .sort((a, b) => direction * (a.x - b.x))[0];
 }
 
 start();

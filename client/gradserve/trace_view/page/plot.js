@@ -39,7 +39,10 @@ function drawPlot(model, on) {
   const points = model.points;
   const scales = plotScales(points);
   const svg = vector("svg", {
-    class: "plot", viewBox: `0 0 ${PLOT.width} ${PLOT.height}`, role: "img", "aria-label": plotText(model),
+    class: "plot",
+    viewBox: `0 0 ${PLOT.width} ${PLOT.height}`,
+    role: "img",
+    "aria-label": plotText(model),
   });
   drawAxes(svg, scales);
   svg.append(vector("path", { class: "plot-line", d: largestPerDepth(points, scales) }));
@@ -79,14 +82,20 @@ function drawPlot(model, on) {
   const point = (index) => {
     const mark = marks.get(index);
     halo.setAttribute("visibility", mark ? "visible" : "hidden");
-    if (mark) for (const [name, value] of [["cx", mark.x], ["cy", mark.y]]) halo.setAttribute(name, value);
+    if (mark)
+      for (const [name, value] of [
+        ["cx", mark.x],
+        ["cy", mark.y],
+      ])
+        halo.setAttribute(name, value);
   };
   return { svg, point };
 }
 
 function drawAxes(svg, scales) {
   const [left, right] = [PLOT.left, PLOT.width - PLOT.right];
-  const text = (content, x, y, anchor) => svg.append(vector("text", { class: "plot-text", x, y, "text-anchor": anchor }, content));
+  const text = (content, x, y, anchor) =>
+    svg.append(vector("text", { class: "plot-text", x, y, "text-anchor": anchor }, content));
   for (const decade of scales.decades) {
     const y = scales.y(10 ** decade);
     svg.append(vector("line", { class: "plot-grid", x1: left, x2: right, y1: y, y2: y }));

@@ -66,7 +66,10 @@ function secondLine(value) {
 
 function valueText(value) {
   const parts = [value.name, roleOf(value) === "operation" ? `operation ${value.operation}` : value.operation];
-  parts.push(`value ${summaryText(value.value)}`, value.gradient ? `gradient ${summaryText(value.gradient)}` : "no gradient");
+  parts.push(
+    `value ${summaryText(value.value)}`,
+    value.gradient ? `gradient ${summaryText(value.gradient)}` : "no gradient",
+  );
   return parts.join(", ");
 }
 
@@ -75,7 +78,13 @@ function valueBox(box, model) {
   const role = roleOf(value);
   const made = element(
     "button",
-    { type: "button", class: `box box-${role}`, tabindex: "-1", "data-name": value.name, "aria-label": valueText(value) },
+    {
+      type: "button",
+      class: `box box-${role}`,
+      tabindex: "-1",
+      "data-name": value.name,
+      "aria-label": valueText(value),
+    },
     element("span", { class: "box-name" }, value.label),
     element("span", { class: "box-note" }, secondLine(value)),
   );
@@ -85,6 +94,7 @@ function valueBox(box, model) {
 }
 
 function markValue(made, value, model) {
+  if (value.chain_rule) made.setAttribute("aria-description", value.chain_rule);
   if (value.gradient && value.gradient.non_finite > 0) made.classList.add("is-broken");
   if (model.places.has(value.name)) made.classList.add("is-place");
 }
@@ -123,8 +133,12 @@ function groupBox(box, model, strength) {
   const made = element(
     "button",
     {
-      type: "button", class: box.row ? "box box-row" : `box box-group box-${group.kind}`, tabindex: "-1",
-      "data-path": group.path, "aria-expanded": "false", "aria-label": `${group.path}, ${groupSays(group)}, ${said}`,
+      type: "button",
+      class: box.row ? "box box-row" : `box box-group box-${group.kind}`,
+      tabindex: "-1",
+      "data-path": group.path,
+      "aria-expanded": "false",
+      "aria-label": `${group.path}, ${groupSays(group)}, ${said}`,
     },
     element("span", { class: "box-name" }, groupName(group)),
     box.row ? bar : element("span", { class: "box-note" }, groupSays(group)),
@@ -150,7 +164,12 @@ function sparkline(group, model, strength) {
           .filter((value) => value.gradient && value.operation !== "parameter")
           .map((value) => value.gradient.root_mean_square);
   const count = Math.max(sizes.length, 1);
-  const svg = vector("svg", { class: "sparkline", viewBox: `0 0 ${count} 1`, preserveAspectRatio: "none", "aria-hidden": "true" });
+  const svg = vector("svg", {
+    class: "sparkline",
+    viewBox: `0 0 ${count} 1`,
+    preserveAspectRatio: "none",
+    "aria-hidden": "true",
+  });
   sizes.forEach((size, at) => {
     const height = Math.max(0.04, strength(size) ?? 0);
     svg.append(vector("rect", { x: at + 0.06, y: 1 - height, width: 0.88, height }));
@@ -162,8 +181,12 @@ function frameHeader(frame, model) {
   const made = element(
     "button",
     {
-      type: "button", class: "frame-header", tabindex: "-1", "data-path": frame.group.path,
-      "aria-expanded": "true", "aria-label": `${frame.group.path}, ${groupSays(frame.group)}, open`,
+      type: "button",
+      class: "frame-header",
+      tabindex: "-1",
+      "data-path": frame.group.path,
+      "aria-expanded": "true",
+      "aria-label": `${frame.group.path}, ${groupSays(frame.group)}, open`,
     },
     element("span", { class: "box-name" }, groupName(frame.group)),
     element("span", { class: "box-note" }, groupSays(frame.group)),
@@ -177,8 +200,15 @@ function arrowHeads() {
     vector(
       "marker",
       {
-        id: `head-${kind}`, class: `head-${kind}`, viewBox: "0 0 8 8", refX: 6.5, refY: 4, markerWidth: 7, markerHeight: 7,
-        markerUnits: "userSpaceOnUse", orient: "auto-start-reverse",
+        id: `head-${kind}`,
+        class: `head-${kind}`,
+        viewBox: "0 0 8 8",
+        refX: 6.5,
+        refY: 4,
+        markerWidth: 7,
+        markerHeight: 7,
+        markerUnits: "userSpaceOnUse",
+        orient: "auto-start-reverse",
       },
       vector("path", { d: "M0 0.8L8 4L0 7.2z" }),
     );
@@ -234,7 +264,13 @@ function labelWire(wire, model, drawn) {
   const value = model.values[wire.value];
   const { x, y } = wire.points[0];
   const put = (kind, text, at, anchor) => {
-    drawn.svg.append(vector("text", { class: `label label-${kind}`, x: at, y: y + 17, "text-anchor": anchor, "data-of": value.name }, text));
+    drawn.svg.append(
+      vector(
+        "text",
+        { class: `label label-${kind}`, x: at, y: y + 17, "text-anchor": anchor, "data-of": value.name },
+        text,
+      ),
+    );
   };
   put("value", summaryText(value.value), x - LABEL.beside, "end");
   if (value.gradient) put("gradient", summaryText(value.gradient), x + LABEL.beside, "start");
