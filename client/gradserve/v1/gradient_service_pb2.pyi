@@ -217,18 +217,20 @@ class GradientSummary(_message.Message):
     def __init__(self, global_norm: _Optional[float] = ..., norms: _Optional[_Mapping[str, float]] = ..., finite: bool = ...) -> None: ...
 
 class Timing(_message.Message):
-    __slots__ = ("queue", "compile", "execute", "batched_requests", "padded_examples")
+    __slots__ = ("queue", "compile", "execute", "batched_requests", "padded_examples", "checkpointing")
     QUEUE_FIELD_NUMBER: _ClassVar[int]
     COMPILE_FIELD_NUMBER: _ClassVar[int]
     EXECUTE_FIELD_NUMBER: _ClassVar[int]
     BATCHED_REQUESTS_FIELD_NUMBER: _ClassVar[int]
     PADDED_EXAMPLES_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINTING_FIELD_NUMBER: _ClassVar[int]
     queue: _duration_pb2.Duration
     compile: _duration_pb2.Duration
     execute: _duration_pb2.Duration
     batched_requests: int
     padded_examples: int
-    def __init__(self, queue: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., compile: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., execute: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., batched_requests: _Optional[int] = ..., padded_examples: _Optional[int] = ...) -> None: ...
+    checkpointing: ComputeOptions.Checkpointing
+    def __init__(self, queue: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., compile: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., execute: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., batched_requests: _Optional[int] = ..., padded_examples: _Optional[int] = ..., checkpointing: _Optional[_Union[ComputeOptions.Checkpointing, str]] = ...) -> None: ...
 
 class StreamRequest(_message.Message):
     __slots__ = ("request_id", "compute_gradients", "forward", "trace", "compute_jacobian_product", "compute_hessian_product", "chunk", "cancel", "timeout", "trace_parent")

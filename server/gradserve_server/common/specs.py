@@ -65,6 +65,16 @@ class Mode(enum.Enum):
     TRAINING = "training"
 
 
+class Checkpointing(enum.Enum):
+    """What the forward pass keeps for the backward pass, from the fastest to the one that takes the least memory."""
+
+    AUTOMATIC = "automatic"  # the first of those below that fits
+    OFF = "off"
+    PRODUCTS = "products"
+    BLOCKS = "blocks"
+    SQRT = "sqrt"
+
+
 class Selection(msgspec.Struct, frozen=True, array_like=True):
     """Which gradients come back, and how (`GradientSelection` of the contract)."""
 
@@ -77,9 +87,10 @@ class Selection(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Options(msgspec.Struct, frozen=True, array_like=True):
-    """How to compute (`ComputeOptions` of the contract, but for the seed)."""
+    """How to compute (`ComputeOptions` of the contract, but for seed and loss scale, which are arguments of a run)."""
 
     mode: Mode = Mode.UNSPECIFIED
+    checkpointing: Checkpointing = Checkpointing.AUTOMATIC
 
 
 class StaticValue(msgspec.Struct, frozen=True, array_like=True):
@@ -147,6 +158,31 @@ class ResultSpec(msgspec.Struct, frozen=True, array_like=True):
     array: ArraySpec
 
 
+class Footprint(msgspec.Struct, frozen=True, array_like=True):
+    """Bytes that one run takes.
+
+    Attributes:
+        arguments: arrays that it takes.
+        results: arrays that it gives.
+        peak: on the device, by the compiler's own figures: arguments, results, temporaries.
+    """
+
+    arguments: int
+    results: int
+    peak: int
+
+    @property
+    def needed(self) -> int:
+        """All that a request takes: as it came, in the block that it runs on, and on the device."""
+        return self.least - self.arguments - self.results + self.peak
+
+    @property
+    def least(self) -> int:
+        """What it would take without any temporaries."""
+        # The request holds the arguments, and names and shapes beside them.
+        return self.arguments + self.arguments // 64 + 4096 + 2 * (self.arguments + self.results)
+
+
 class Program(msgspec.Struct, frozen=True, array_like=True):
     """A compiled program, as the front knows it.
 
@@ -158,6 +194,7 @@ class Program(msgspec.Struct, frozen=True, array_like=True):
         peak_bytes: memory of one run on the device by the compiler's own figures: arguments, results, temporaries.
         compile_seconds: time that tracing and compiling took.
         layout: of a trace, what its results are.
+        checkpointing: what is kept for the backward pass; None where there is none.
     """
 
     key: bytes
@@ -167,6 +204,7 @@ class Program(msgspec.Struct, frozen=True, array_like=True):
     peak_bytes: int
     compile_seconds: float
     layout: tracing.Layout | None = None
+    checkpointing: Checkpointing | None = None
 
 
 class DescribeSpec(msgspec.Struct, frozen=True, array_like=True):
@@ -181,10 +219,11 @@ class DescribeSpec(msgspec.Struct, frozen=True, array_like=True):
 
 
 class MemoryPlan(msgspec.Struct, frozen=True, array_like=True):
-    """Peak bytes on the device with one checkpointing choice."""
+    """Peak bytes on the device with one checkpointing choice, and whether a request would be taken with it."""
 
-    checkpointing: Literal["off"]
+    checkpointing: Checkpointing
     peak_bytes: int
+    fits: bool
 
 
 class Description(msgspec.Struct, frozen=True, array_like=True):

@@ -3,40 +3,45 @@
 from __future__ import annotations
 
 import collections
+import concurrent.futures
 import dataclasses
 import importlib.metadata
+import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
+from msgspec import structs
 
 from gradserve_server.common.errors import Problem, Reason, ValuesNeeded
 from gradserve_server.common.specs import (
     ArraySpec,
+    Checkpointing,
     DescribeSpec,
     Description,
     Limits,
     MemoryPlan,
     Mode,
     NetworkSource,
-    Options,
     Platform,
     Program,
     ProgramSpec,
-    ResultSpec,
     SymbolicSpec,
 )
-from gradserve_server.common.tracing import Layout
 from gradserve_server.compute import flops, losses, program
+from gradserve_server.compute.fitting import find_fitting
 from gradserve_server.compute.frontends import graph, onnx, stablehlo
 from gradserve_server.compute.frontends.graph.operations import NAMES
 from gradserve_server.compute.losses import Loss, load_loss
+from gradserve_server.compute.lowering import Compiled, Lowered, lower, sent
 from gradserve_server.compute.network import Capability, Network, Signature
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +164,7 @@ class Executor:
             parameters=tuple(ArraySpec(one.name, name, one.shape) for one in signature.parameters.values()),
             statistics=tuple(ArraySpec(one.name, name, one.shape) for one in signature.statistics.values()),
             flops=cost[0] if cost else None,
-            memory=(MemoryPlan("off", cost[1]),) if cost else (),
+            memory=cost[1] if cost else (),
         )
 
     def _cost(
@@ -169,10 +174,14 @@ class Executor:
         inputs: dict[str, jax.ShapeDtypeStruct],
         dtype: Any,
         signature: Signature,
-    ) -> tuple[int | None, int]:
-        """FLOPs, where they can be counted, and peak bytes of one computation of gradients."""
+    ) -> tuple[int | None, tuple[MemoryPlan, ...]]:
+        """FLOPs, where they can be counted, of one computation of gradients, and its memory with each choice."""
         loss = load_loss(spec.loss, self._limits) if spec.loss else losses.sum_of_outputs(network.outputs)
         batch = dict(inputs) | dict(loss.target_forms(signature.outputs))
+        options = spec.options
+        if options.mode is Mode.UNSPECIFIED:
+            # Training is the costlier one of both, where it matters at all.
+            options = structs.replace(options, mode=Mode.TRAINING)
         asked = ProgramSpec(
             kind="gradients",
             network=spec.network,
@@ -180,12 +189,25 @@ class Executor:
             batch=tuple(ArraySpec(name, str(form.dtype), form.shape) for name, form in sorted(batch.items())),
             weights=program.all_weights(signature, dtype),
             selection=spec.selection,
-            # Training is the costlier one of both, where it matters at all.
-            options=Options(mode=Mode.TRAINING) if spec.options.mode is Mode.UNSPECIFIED else spec.options,
+            options=options,
             vectors=spec.vectors,
         )
-        traced, lowered, _ = self._lower(program.build(asked, network, loss))
-        return flops.count(traced.jaxpr.jaxpr), _peak(_compiled(lowered, network))
+        choices = program.checkpointing_choices(asked.kind, network)
+        lowered = [self._lower(asked, network, loss, choice) for choice in choices]
+        # XLA compiles without Python's lock.
+        with concurrent.futures.ThreadPoolExecutor(len(lowered)) as pool:
+            footprints = [compiled.footprint for compiled in pool.map(Lowered.compile, lowered)]
+        plans = tuple(
+            MemoryPlan(choice, one.peak, fits=one.needed <= self._limits.memory_bytes)
+            for choice, one in zip(choices, footprints, strict=True)
+        )
+        return flops.count(lowered[0].jaxpr), plans
+
+    def _lower(self, spec: ProgramSpec, network: Network, loss: Loss | None, choice: Checkpointing) -> Lowered:
+        options = structs.replace(spec.options, checkpointing=choice)
+        computation = program.build(structs.replace(spec, options=options), network, loss)
+        self._check_memory((*computation.weights, *spec.batch, *spec.vectors))
+        return lower(computation)
 
     def _compile(self, key: bytes, spec: ProgramSpec, start: float) -> Executable:
         while True:
@@ -201,20 +223,30 @@ class Executor:
         loss: Loss | None = load_loss(spec.loss, self._limits) if spec.loss else None
         if loss is None and spec.kind in {"gradients", "trace"}:
             raise Problem(Reason.MISSING_FIELD, "gradients need a loss", field="loss")
-        computation = program.build(spec, network, loss)
-        self._check_memory((*computation.weights, *spec.batch, *spec.vectors))
-        _, lowered, found = self._lower(computation)
-        compiled = _compiled(lowered, network)
+        program.check_capabilities(spec, network)
+
+        def compile_choice(choice: Checkpointing) -> Compiled:
+            return self._lower(spec, network, loss, choice).compile()
+
+        choice, compiled = find_fitting(
+            program.checkpointing_choices(spec.kind, network),
+            spec.options.checkpointing,
+            compile_choice,
+            self._limits.memory_bytes,
+        )
         known = Program(
             key=key,
-            arguments=(*(spec.weights or ()), *spec.batch, *spec.vectors),
-            results=found.results,
-            numbers=found.numbers,
-            peak_bytes=_peak(compiled),
+            arguments=sent(compiled.computation),
+            results=compiled.found.results,
+            numbers=compiled.found.numbers,
+            peak_bytes=compiled.footprint.peak,
             compile_seconds=time.perf_counter() - start,
-            layout=found.layout,
+            layout=compiled.found.layout,
+            checkpointing=choice,
         )
-        return Executable(known, compiled, found.problems, self._weights(spec, computation))
+        facts = {"kind": spec.kind, "peak_bytes": known.peak_bytes, "seconds": round(known.compile_seconds, 3)}
+        _LOGGER.info("compiled", extra=facts | ({"checkpointing": choice.value} if choice else {}))
+        return Executable(known, compiled.call, compiled.found.problems, self._weights(spec, compiled.computation))
 
     def _weights(self, spec: ProgramSpec, computation: program.Computation) -> Callable[[int], Sequence[jax.Array]]:
         """Those that do not come with a run, given the seed."""
@@ -233,41 +265,6 @@ class Executor:
             if one.name not in sent
         ]
         return lambda _: held
-
-    def _lower(self, computation: program.Computation) -> tuple[Any, Any, _Found]:
-        """The computation traced and lowered, and what tracing found out."""
-        spec = computation.spec
-        groups = (computation.weights, spec.batch, spec.vectors)
-        found: list[_Found] = []
-
-        def function(*arrays: jax.Array) -> list[jax.Array]:
-            values = iter(arrays)
-            weights, batch, vectors = ({one.name: next(values) for one in group} for group in groups)
-            arguments = computation.arguments(weights, batch, vectors, seed=next(values))
-            results = program.KINDS[spec.kind](computation, arguments)
-            answered = results.groups()
-            found[:] = [_Found(_forms(answered), tuple(results.numbers), results.evaluation.problems, results.layout)]
-            # Last, so that the executor can take them off: they are not part of the answer.
-            failed = results.evaluation.failed
-            checks = [jnp.stack(failed)] if failed else []
-            return [*(value for group in answered.values() for value in group.values()), *checks]
-
-        forms = [jax.ShapeDtypeStruct(one.shape, one.dtype) for group in groups for one in group]
-        try:
-            traced = jax.jit(function).trace(*forms, jax.ShapeDtypeStruct((), jnp.int64))
-            return traced, _lowered(traced, computation.network), found[0]
-        except ValueError as error:
-            if not computation.network.irreversible or "Reverse-mode differentiation" not in str(error):
-                raise
-            raise Problem(
-                Reason.NOT_DIFFERENTIABLE,
-                "no gradient can pass a loop whose number of turns the data decides",
-                field="network",
-                node=computation.network.irreversible[0],
-                hint="Give the loop a number of turns that follows from shapes or constants.",
-            ) from None
-        except RecursionError:
-            raise Problem(Reason.TOO_DEEP, "the network is too deep to trace", field="network") from None
 
     def _check_memory(self, arrays: Sequence[ArraySpec]) -> None:
         needed = sum(one.nbytes for one in arrays)
@@ -311,50 +308,6 @@ class Executor:
             if executable is not None:
                 self._programs.move_to_end(key)
             return executable
-
-
-@dataclasses.dataclass(frozen=True)
-class _Found:
-    """What tracing finds out: forms of the results, names of the numbers, what the checks are about, and a layout."""
-
-    results: tuple[ResultSpec, ...]
-    numbers: tuple[str, ...]
-    problems: tuple[Problem, ...]
-    layout: Layout | None
-
-
-def _forms(groups: Mapping[str, Mapping[str, jax.Array]]) -> tuple[ResultSpec, ...]:
-    """Forms of the arrays that a run gives, in the order in which it gives them."""
-    return tuple(
-        ResultSpec(group, ArraySpec(name, str(value.dtype), tuple(value.shape)))
-        for group, arrays in groups.items()
-        for name, value in arrays.items()
-    )
-
-
-def _lowered(traced: Any, network: Network) -> Any:
-    try:
-        return traced.lower()
-    except Exception as error:
-        raise network.explain(error) or error from error
-
-
-def _compiled(lowered: Any, network: Network) -> Any:
-    try:
-        return lowered.compile()
-    except Exception as error:
-        raise network.explain(error) or error from error
-
-
-def _peak(compiled: Any) -> int:
-    """Bytes of one run: on CPU the compiler's own peak leaves temporaries out, so they are added up here."""
-    memory = compiled.memory_analysis()
-    return int(
-        memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        + memory.temp_size_in_bytes
-        - memory.alias_size_in_bytes
-    )
 
 
 def _draw(signature: Signature, dtype: Any, seed: int) -> dict[str, jax.Array]:

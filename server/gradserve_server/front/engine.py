@@ -22,7 +22,7 @@ from gradserve_server.front.answers import tensor_spec
 from gradserve_server.front.forms import Reply, Times
 from gradserve_server.front.kinds import Kind
 from gradserve_server.front.losses import read_loss
-from gradserve_server.front.options import options_of, selection_of
+from gradserve_server.front.options import CHECKPOINTING_NUMBERS, options_of, selection_of
 from gradserve_server.front.programs import Prepared, Programs
 from gradserve_server.front.static_inputs import StaticInputs
 from gradserve_server.front.templates import Templates
@@ -139,9 +139,7 @@ class Engine:
         )
         for plan in found.memory:
             response.memory.add(
-                checkpointing=service.ComputeOptions.CHECKPOINTING_OFF,
-                peak_bytes=plan.peak_bytes,
-                fits=plan.peak_bytes <= self.budget.total_bytes,
+                checkpointing=CHECKPOINTING_NUMBERS[plan.checkpointing], peak_bytes=plan.peak_bytes, fits=plan.fits
             )
         return response
 
@@ -235,7 +233,7 @@ class Engine:
                 done = time.perf_counter()
                 execute = run.execute_seconds
                 queue = max(0.0, done - start - execute)
-                times = Times(queue, compile_seconds, execute, 1, task.examples)
+                times = Times(queue, compile_seconds, execute, 1, task.examples, program.checkpointing)
                 finished.reply = kind.answer(program, run.results, task, times, split=split)
             except (ProgramMissing, WorkerDied) as error:
                 finished.close()

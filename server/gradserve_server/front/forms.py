@@ -13,8 +13,9 @@ from typing import Any, final
 from google.protobuf import duration_pb2
 
 from gradserve.v1 import gradient_service_pb2 as service
-from gradserve_server.common.specs import Program
+from gradserve_server.common.specs import Checkpointing, Program
 from gradserve_server.front.encoding import Piece, elements, entry_lead
+from gradserve_server.front.options import CHECKPOINTING_NUMBERS
 from gradserve_server.front.tensors import Array
 from gradserve_server.front.wire import FIXED_64, LENGTH_DELIMITED, header, to_varint
 
@@ -31,13 +32,14 @@ _MOST_FORMS = 1024
 
 @dataclasses.dataclass(frozen=True)
 class Times:
-    """Where the time of one request went, and with whom it ran (`Timing` of the contract); times in seconds."""
+    """Where the time of one request went, and how it ran (`Timing` of the contract); times in seconds."""
 
     queue: float
     compile: float
     execute: float
     batched_requests: int
     padded_examples: int
+    checkpointing: Checkpointing | None = None
 
     def message(self) -> service.Timing:
         """As the contract has it."""
@@ -47,6 +49,7 @@ class Times:
             execute=_duration(self.execute),
             batched_requests=self.batched_requests,
             padded_examples=self.padded_examples,
+            checkpointing=_number(self.checkpointing),
         )
 
     def field(self, number: int) -> bytes:
@@ -59,7 +62,7 @@ class Times:
                     b"\x10" + to_varint(nanoseconds) if nanoseconds else b""
                 )
                 pieces += [place, to_varint(len(inner)), inner]
-        pieces.append(_counts(self.batched_requests, self.padded_examples))
+        pieces.append(_constants(self.batched_requests, self.padded_examples, self.checkpointing))
         content = b"".join(pieces)
         return header(number, len(content)) + content
 
@@ -226,5 +229,12 @@ def _duration(seconds: float) -> duration_pb2.Duration:
 
 
 @functools.lru_cache(maxsize=1024)
-def _counts(batched_requests: int, padded_examples: int) -> bytes:
-    return service.Timing(batched_requests=batched_requests, padded_examples=padded_examples).SerializeToString()
+def _constants(batched_requests: int, padded_examples: int, checkpointing: Checkpointing | None) -> bytes:
+    return service.Timing(
+        batched_requests=batched_requests, padded_examples=padded_examples, checkpointing=_number(checkpointing)
+    ).SerializeToString()
+
+
+def _number(checkpointing: Checkpointing | None) -> service.ComputeOptions.Checkpointing:
+    """As the contract counts; that of nothing where there is none."""
+    return CHECKPOINTING_NUMBERS[checkpointing or Checkpointing.AUTOMATIC]

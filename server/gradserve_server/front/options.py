@@ -9,7 +9,7 @@ from typing import Any
 
 from gradserve.v1 import gradient_service_pb2 as service
 from gradserve_server.common.errors import Problem, Reason
-from gradserve_server.common.specs import Mode, Options, Selection
+from gradserve_server.common.specs import Checkpointing, Mode, Options, Selection
 from gradserve_server.common.unknown_fields import refuse_unknown
 from gradserve_server.front.tensors import DTYPES, FLOATING
 
@@ -18,6 +18,14 @@ _MODES = {
     service.ComputeOptions.MODE_INFERENCE: Mode.INFERENCE,
     service.ComputeOptions.MODE_TRAINING: Mode.TRAINING,
 }
+_CHECKPOINTINGS = {
+    service.ComputeOptions.CHECKPOINTING_UNSPECIFIED: Checkpointing.AUTOMATIC,
+    service.ComputeOptions.CHECKPOINTING_OFF: Checkpointing.OFF,
+    service.ComputeOptions.CHECKPOINTING_PRODUCTS: Checkpointing.PRODUCTS,
+    service.ComputeOptions.CHECKPOINTING_BLOCKS: Checkpointing.BLOCKS,
+    service.ComputeOptions.CHECKPOINTING_SQRT: Checkpointing.SQRT,
+}
+CHECKPOINTING_NUMBERS = {choice: number for number, choice in _CHECKPOINTINGS.items()}
 # Options of the contract that are not served yet, each with what it is when it asks for nothing.
 _LATER_SELECTION = {"per_example": False, "clip_example_norm": 0.0, "example_summary": False}
 _LATER_OPTIONS = {"precision": 0, "loss_scale": 0.0}
@@ -83,11 +91,6 @@ def _options(content: bytes) -> Options:
     message = service.ComputeOptions.FromString(content)
     refuse_unknown(message, "options")
     _refusenot_served_yet(message, _LATER_OPTIONS, "options")
-    if message.checkpointing not in (
-        service.ComputeOptions.CHECKPOINTING_UNSPECIFIED,
-        service.ComputeOptions.CHECKPOINTING_OFF,
-    ):
-        raise not_served_yet("options.checkpointing")
     if message.micro_batches < 0:
         raise Problem(
             Reason.INVALID_VALUE,
@@ -98,7 +101,7 @@ def _options(content: bytes) -> Options:
         )
     if message.micro_batches > 1:
         raise not_served_yet("options.micro_batches")
-    return Options(mode=_MODES[message.mode])
+    return Options(mode=_MODES[message.mode], checkpointing=_CHECKPOINTINGS[message.checkpointing])
 
 
 def _refusenot_served_yet(message: Any, later: Mapping[str, Any], field: str) -> None:

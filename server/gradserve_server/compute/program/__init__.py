@@ -1,6 +1,8 @@
 """One request as a pure function of arrays: `build` checks it, `KINDS` computes it."""
 
 from gradserve_server.compute.program.build import all_weights, build, check_weights, computing_type
+from gradserve_server.compute.program.capabilities import check_capabilities
+from gradserve_server.compute.program.checkpoints import checkpointing_choices
 from gradserve_server.compute.program.computation import Arguments, Computation, Evaluation, Results
 from gradserve_server.compute.program.kinds import KINDS
 
@@ -12,6 +14,8 @@ __all__ = [
     "Results",
     "all_weights",
     "build",
+    "check_capabilities",
     "check_weights",
+    "checkpointing_choices",
     "computing_type",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gradserve_server.common.specs import ProgramSpec
+from gradserve_server.common.specs import Checkpointing, ProgramSpec
 from gradserve_server.compute.network import Capability, Network
 
 # A row for each kind of program, so that a kind that is added says what it needs.
@@ -23,5 +23,7 @@ def check_capabilities(spec: ProgramSpec, network: Network) -> None:
     """
     for capability in OF_KIND[spec.kind]:
         network.require(capability)
+    if spec.options.checkpointing not in (Checkpointing.AUTOMATIC, Checkpointing.OFF):
+        network.require(Capability.CHECKPOINTING, "options.checkpointing")
     if spec.weights is None:
         network.require(Capability.FRESH_WEIGHTS, "weights.seed")

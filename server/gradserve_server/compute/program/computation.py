@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from gradserve_server.common.errors import Problem
 from gradserve_server.common.specs import ArraySpec, Mode, ProgramSpec
 from gradserve_server.common.tracing import Layout
+from gradserve_server.compute.checkpointing import checkpointed
 from gradserve_server.compute.losses import Loss, LossValue, Tensors
 from gradserve_server.compute.network import Context, Network, Signature
 from gradserve_server.compute.program.absent_rows import present_rows, without_absent_rows
@@ -40,6 +41,7 @@ class Evaluation:
     problems: tuple[Problem, ...] = dataclasses.field(metadata={"static": True})
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Arguments:
     """The arrays of one request.
@@ -105,7 +107,15 @@ class Computation:
         )
 
     def evaluate(self, arguments: Arguments, tape: Tape | None = None) -> Evaluation:
-        """Forward: outputs and, if there is one, the loss. Named values are shown to `tape`."""
+        """Forward: outputs and, if there is one, the loss; its backward pass keeps what the options say.
+
+        Named values are shown to `tape`, which keeps all of them.
+        """
+        if tape is not None:
+            return self._evaluate(arguments, tape)
+        return checkpointed(self._evaluate, self.spec.options.checkpointing)(arguments)
+
+    def _evaluate(self, arguments: Arguments, tape: Tape | None = None) -> Evaluation:
         batch = arguments.batch
         shared = frozenset(self.spec.shared)
         weights_names = self.loss.weights_names if self.loss else ()

@@ -1,0 +1,142 @@
+"""Computations on their way to the device: traced, compiled, and how much memory a run of them takes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend import core
+
+from gradserve_server.common.errors import Problem, Reason
+from gradserve_server.common.specs import ArraySpec, Checkpointing, Footprint, ResultSpec
+from gradserve_server.common.tracing import Layout
+from gradserve_server.compute import program
+from gradserve_server.compute.checkpointing import recomputed_late
+from gradserve_server.compute.network import Network
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What tracing finds out: forms of the results, names of the numbers, what the checks are about, and a layout."""
+
+    results: tuple[ResultSpec, ...]
+    numbers: tuple[str, ...]
+    problems: tuple[Problem, ...]
+    layout: Layout | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+    """A computation as it runs.
+
+    Attributes:
+        computation: what it computes.
+        call: weights, batch and vectors in order, then the seed; gives the results, then the checks if there are any.
+        found: what tracing found out.
+        footprint: bytes that a run of it takes.
+    """
+
+    computation: program.Computation
+    call: Any
+    found: Found
+    footprint: Footprint
+
+
+@dataclasses.dataclass(frozen=True)
+class Lowered:
+    """A computation as XLA takes it."""
+
+    computation: program.Computation
+    jaxpr: core.Jaxpr
+    stages: Any
+    found: Found
+
+    def compile(self) -> Compiled:
+        """Compiles it; nothing is run."""
+        try:
+            compiled = self.stages.compile()
+        except Exception as error:
+            raise self.computation.network.explain(error) or error from error
+        results = sum(one.array.nbytes for one in self.found.results)
+        footprint = Footprint(sum(one.nbytes for one in sent(self.computation)), results, _peak(compiled))
+        return Compiled(self.computation, compiled, self.found, footprint)
+
+
+def sent(computation: program.Computation) -> tuple[ArraySpec, ...]:
+    """Forms of the arrays that come with each request, in the order of the program's arguments."""
+    spec = computation.spec
+    return (*(spec.weights or ()), *spec.batch, *spec.vectors)
+
+
+def lower(computation: program.Computation) -> Lowered:
+    """The computation traced and lowered.
+
+    Raises:
+        Problem: tracing shows that it cannot be done.
+    """
+    spec = computation.spec
+    groups = (computation.weights, spec.batch, spec.vectors)
+    found: list[Found] = []
+
+    def function(*arrays: jax.Array) -> list[jax.Array]:
+        values = iter(arrays)
+        weights, batch, vectors = ({one.name: next(values) for one in group} for group in groups)
+        arguments = computation.arguments(weights, batch, vectors, seed=next(values))
+        results = program.KINDS[spec.kind](computation, arguments)
+        answered = results.groups()
+        found[:] = [Found(_forms(answered), tuple(results.numbers), results.evaluation.problems, results.layout)]
+        # Last, so that the executor can take them off: they are not part of the answer.
+        failed = results.evaluation.failed
+        checks = [jnp.stack(failed)] if failed else []
+        return [*(value for group in answered.values() for value in group.values()), *checks]
+
+    # Elsewhere XLA heeds what `jax.checkpoint` asks for by itself.
+    late = spec.options.checkpointing is not Checkpointing.OFF and jax.default_backend() == "cpu"
+    forms = [jax.ShapeDtypeStruct(one.shape, one.dtype) for group in groups for one in group]
+    try:
+        traced = jax.jit(recomputed_late(function) if late else function).trace(
+            *forms, jax.ShapeDtypeStruct((), jnp.int64)
+        )
+        return Lowered(computation, traced.jaxpr.jaxpr, _lowered(traced, computation.network), found[0])
+    except ValueError as error:
+        if not computation.network.irreversible or "Reverse-mode differentiation" not in str(error):
+            raise
+        raise Problem(
+            Reason.NOT_DIFFERENTIABLE,
+            "no gradient can pass a loop whose number of turns the data decides",
+            field="network",
+            node=computation.network.irreversible[0],
+            hint="Give the loop a number of turns that follows from shapes or constants.",
+        ) from None
+    except RecursionError:
+        raise Problem(Reason.TOO_DEEP, "the network is too deep to trace", field="network") from None
+
+
+def _lowered(traced: Any, network: Network) -> Any:
+    try:
+        return traced.lower()
+    except Exception as error:
+        raise network.explain(error) or error from error
+
+
+def _forms(groups: Mapping[str, Mapping[str, jax.Array]]) -> tuple[ResultSpec, ...]:
+    """Forms of the arrays that a run gives, in the order in which it gives them."""
+    return tuple(
+        ResultSpec(group, ArraySpec(name, str(value.dtype), tuple(value.shape)))
+        for group, arrays in groups.items()
+        for name, value in arrays.items()
+    )
+
+
+def _peak(compiled: Any) -> int:
+    """Bytes of one run: on CPU the compiler's own peak leaves temporaries out, so they are added up here."""
+    memory = compiled.memory_analysis()
+    return int(
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        + memory.temp_size_in_bytes
+        - memory.alias_size_in_bytes
+    )
