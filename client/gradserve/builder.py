@@ -5,91 +5,23 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias, final
+from typing import Any, final
 
 import numpy as np
 
 from gradserve.errors import InvalidRequest
 from gradserve.initializers import Initializer
-from gradserve.layers import Layer, whole
+from gradserve.layers import Layer, concatenate, whole
 from gradserve.network import Network, Spec, shape_of, tensor_spec
-from gradserve.tensors import Array, ArrayLike, DTypeLike, to_dtype, to_tensor
+from gradserve.tensors import ArrayLike, DTypeLike, to_dtype, to_tensor
 from gradserve.v1 import network_pb2
+from gradserve.values import Operand, Value
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _REFERENCE = re.compile(r"[A-Za-z0-9_./-]+")
 
 _Arithmetic = network_pb2.Arithmetic
 
-
-@final
-class Value:
-    """What an input or a node of a `GraphBuilder` gives. Combines with + - * / ** @ and unary -.
-
-    Attributes:
-        name: its name in the graph.
-    """
-
-    __slots__ = ("_builder", "name")
-
-    # Lets `array * value` come to `Value.__rmul__` rather than to NumPy.
-    __array_ufunc__ = None
-
-    def __init__(self, builder: GraphBuilder, name: str) -> None:
-        self._builder = builder
-        self.name = name
-
-    @property
-    def builder(self) -> GraphBuilder:
-        """The builder that it belongs to."""
-        return self._builder
-
-    def __repr__(self) -> str:
-        return f"Value({self.name!r})"
-
-    def __add__(self, other: Operand) -> Value:
-        return self._builder.arithmetic("add", self, other)
-
-    def __radd__(self, other: Operand) -> Value:
-        return self._builder.arithmetic("add", other, self)
-
-    def __sub__(self, other: Operand) -> Value:
-        return self._builder.arithmetic("subtract", self, other)
-
-    def __rsub__(self, other: Operand) -> Value:
-        return self._builder.arithmetic("subtract", other, self)
-
-    def __mul__(self, other: Operand) -> Value:
-        return self._builder.arithmetic("multiply", self, other)
-
-    def __rmul__(self, other: Operand) -> Value:
-        return self._builder.arithmetic("multiply", other, self)
-
-    def __truediv__(self, other: Operand) -> Value:
-        return self._builder.arithmetic("divide", self, other)
-
-    def __rtruediv__(self, other: Operand) -> Value:
-        return self._builder.arithmetic("divide", other, self)
-
-    def __pow__(self, other: Operand) -> Value:
-        return self._builder.arithmetic("power", self, other)
-
-    def __rpow__(self, other: Operand) -> Value:
-        return self._builder.arithmetic("power", other, self)
-
-    def __matmul__(self, other: Operand) -> Value:
-        return self._builder.arithmetic("matmul", self, other)
-
-    def __rmatmul__(self, other: Operand) -> Value:
-        return self._builder.arithmetic("matmul", other, self)
-
-    def __neg__(self) -> Value:
-        negate = network_pb2.Elementwise(function=network_pb2.Elementwise.FUNCTION_NEGATE)
-        return self._builder.add(Layer("negate", network_pb2.Node(elementwise=negate).SerializeToString()), self)
-
-
-Operand: TypeAlias = Value | float | int | Array
-"""What arithmetic takes: a value of the graph, a number, or an array that becomes a constant."""
 
 _FUNCTIONS = {
     "add": _Arithmetic.FUNCTION_ADD,
@@ -166,7 +98,11 @@ class GraphBuilder:
                 given=repr(layer),
                 expected="a layer such as gs.dense(10), or a network",
             )
-        return self._node(layer.message, layer.kind, inputs, name or layer.name)
+        message = layer.message
+        values = [self._value(one) for one in inputs]
+        if layer.masked:
+            self._mask(message, values)
+        return self._node(message, layer.kind, values, name or layer.name)
 
     def parameter(self, name: str, shape: Sequence[int] = (), initializer: Initializer | None = None) -> Value:
         """A free parameter. Its name among the weights is `name` alone.
@@ -231,8 +167,7 @@ class GraphBuilder:
             axis: negative from the end.
             name: name of the node; ``concatenate_1``, ... if None.
         """
-        message = network_pb2.Concatenate(axis=whole(axis, "concatenate.axis", -(2**63)))
-        return self._node(network_pb2.Node(concatenate=message), "concatenate", tuple(values), name)
+        return self.add(concatenate(axis), *values, name=name)
 
     def parameter_of(self, node: Value, parameter: str) -> Value:
         """A parameter of an earlier node, as a value (tied weights).
@@ -278,6 +213,23 @@ class GraphBuilder:
             )
         return self._node(block_node(body, repeat, share_parameters), "block", inputs, name)
 
+    def tangent(self, block: Value, *directions: Operand, name: str | None = None) -> Value:
+        """The derivative of an earlier block's first output, in a direction of its inputs.
+
+        In a block of its own it can be derived again, for losses that contain derivatives.
+
+        Example:
+            >>> u = graph.block(body, x, t)
+            >>> u_x, u_t = graph.tangent(u, 1.0, 0.0), graph.tangent(u, 0.0, 1.0)
+
+        Args:
+            block: the block.
+            directions: one for each of its inputs, broadcast to its shape; the number 0 holds it fixed.
+            name: name of the node; ``tangent_1``, ... if None.
+        """
+        message = network_pb2.Tangent(of=self._own(block))
+        return self._node(network_pb2.Node(tangent=message), "tangent", directions, name)
+
     def output_of(self, block: Value, output: str) -> Value:
         """A further output of an earlier block; with a first axis of `repeat` if it repeats.
 
@@ -296,7 +248,15 @@ class GraphBuilder:
             name: name of the new node; ``<node>_shared_1``, ... if None.
         """
         earlier = self._own(node)
-        return self._node(network_pb2.Node(share=earlier), f"{earlier}_shared", inputs, name)
+        message = network_pb2.Node(share=earlier)
+        values = [self._value(one) for one in inputs]
+        owner = next((one for one in self._graph.nodes if one.name == earlier), network_pb2.Node())
+        operation: Any = owner.WhichOneof("operation")
+        if operation and getattr(getattr(owner, operation), "mask", ""):
+            # The same layer, but its mask has another name this time.
+            getattr(message, operation).CopyFrom(getattr(owner, operation))
+            self._mask(message, values)
+        return self._node(message, f"{earlier}_shared", values, name)
 
     def build(self, outputs: Iterable[Value] | None = None) -> Network:
         """The network. The builder can go on afterwards.
@@ -338,6 +298,19 @@ class GraphBuilder:
         message.name = name
         self._graph.nodes.append(message)
         return Value(self, name)
+
+    def _mask(self, message: network_pb2.Node, inputs: Sequence[Value]) -> None:
+        """Names the last input as the mask of the node's operation."""
+        operation: Any = message.WhichOneof("operation")
+        if len(inputs) < 2:
+            raise InvalidRequest.because(
+                "the mask is missing",
+                field=f"{operation}.mask",
+                given=f"{len(inputs)} inputs",
+                expected="a mask as last input",
+                hint="gs.GraphBuilder takes layers with more than one input.",
+            )
+        getattr(message, operation).mask = self._own(inputs[-1])
 
     def _count(self, kind: str) -> str:
         while True:

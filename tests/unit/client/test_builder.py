@@ -172,3 +172,38 @@ def test_graphs_that_make_no_sense_are_refused_at_once(case):
 
 def test_values_name_themselves():
     assert repr(gs.GraphBuilder().input("x", 1)) == "Value('x')"
+
+
+def test_the_last_input_of_a_masked_layer_is_named_as_its_mask():
+    graph = gs.GraphBuilder()
+    x, other, mask = graph.input("x", 2, 3, 4), graph.input("other", 2, 3, 4), graph.input("mask", 2, 3)
+    attended = graph.add(gs.attention(2, masked=True), x, other, mask, name="attended")
+    read = graph.add(gs.lstm(4, masked=True), attended, mask, name="read")
+    hidden = graph.add(gs.logical_not(), mask, name="hidden")
+    graph.share(read, read, hidden, name="again")
+    graph.add(gs.attention(2), x, other, name="bare")
+    found = nodes(graph.build())
+    assert (list(found["attended"].inputs), found["attended"].attention.mask) == (["x", "other", "mask"], "mask")
+    assert (list(found["read"].inputs), found["read"].recurrent.mask) == (["attended", "mask"], "mask")
+    assert (found["again"].share, found["again"].recurrent.units, found["again"].recurrent.mask) == (
+        "read",
+        4,
+        "hidden",
+    )
+    assert found["bare"].attention.mask == ""
+
+
+def test_a_masked_layer_without_a_mask_is_refused():
+    with pytest.raises(gs.InvalidRequest, match="mask") as caught:
+        gs.sequential(gs.attention(2, masked=True), x=("batch", 3, 4))
+    assert caught.value.field == "attention.mask"
+
+
+def test_a_tangent_names_its_block_and_takes_numbers_as_directions():
+    body = gs.sequential(gs.dense(3), gs.tanh())
+    graph = gs.GraphBuilder()
+    x = graph.input("x", "batch", 1)
+    u = graph.block(body, x, name="u")
+    graph.tangent(u, 1.0)
+    found = nodes(graph.build())["tangent_1"]
+    assert (found.tangent.of, list(found.inputs)) == ("u", ["constant_1"])

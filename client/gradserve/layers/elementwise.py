@@ -1,14 +1,11 @@
-"""Layers without parameters that are one function: element by element, or a reduction."""
+"""Functions of one tensor, element by element or along one axis."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from gradserve.layers import Layer, layer, whole
+from gradserve.layers.base import Layer, layer
 from gradserve.v1 import network_pb2
 
 _Elementwise = network_pb2.Elementwise
-_Reduce = network_pb2.Reduce
 
 
 def _elementwise(
@@ -167,54 +164,3 @@ def stop_gradient(name: str | None = None) -> Layer:
 def logical_not(name: str | None = None) -> Layer:
     """Boolean negation."""
     return _elementwise("logical_not", _Elementwise.FUNCTION_NOT, name)
-
-
-def _reduce(
-    kind: str,
-    function: network_pb2.Reduce.Function,
-    axes: int | Sequence[int],
-    keep_axes: bool,
-    name: str | None,
-) -> Layer:
-    chosen = axes if isinstance(axes, Sequence) else [axes]
-    least = -(2**63)
-    return layer(
-        kind,
-        name,
-        reduce=_Reduce(
-            function=function,
-            axes=[whole(axis, f"{kind}.axes", least) for axis in chosen],
-            keep_axes=keep_axes,
-        ),
-    )
-
-
-def reduce_sum(axes: int | Sequence[int] = (), keep_axes: bool = False, name: str | None = None) -> Layer:
-    """Sum over axes.
-
-    Args:
-        axes: which, negative ones from the end; all if empty, the batch's among them.
-        keep_axes: keeps them with size 1.
-        name: name of the node; ``reduce_sum_1``, ... if None.
-    """
-    return _reduce("reduce_sum", _Reduce.FUNCTION_SUM, axes, keep_axes, name)
-
-
-def reduce_mean(axes: int | Sequence[int] = (), keep_axes: bool = False, name: str | None = None) -> Layer:
-    """Mean over axes; arguments as for `reduce_sum`."""
-    return _reduce("reduce_mean", _Reduce.FUNCTION_MEAN, axes, keep_axes, name)
-
-
-def reduce_max(axes: int | Sequence[int] = (), keep_axes: bool = False, name: str | None = None) -> Layer:
-    """The largest along axes; arguments as for `reduce_sum`."""
-    return _reduce("reduce_max", _Reduce.FUNCTION_MAX, axes, keep_axes, name)
-
-
-def reduce_min(axes: int | Sequence[int] = (), keep_axes: bool = False, name: str | None = None) -> Layer:
-    """The smallest along axes; arguments as for `reduce_sum`."""
-    return _reduce("reduce_min", _Reduce.FUNCTION_MIN, axes, keep_axes, name)
-
-
-def reduce_log_sum_exp(axes: int | Sequence[int] = (), keep_axes: bool = False, name: str | None = None) -> Layer:
-    """log(sum(exp(x))) over axes, without overflow; arguments as for `reduce_sum`."""
-    return _reduce("reduce_log_sum_exp", _Reduce.FUNCTION_LOG_SUM_EXP, axes, keep_axes, name)
