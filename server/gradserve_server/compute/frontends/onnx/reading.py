@@ -14,7 +14,7 @@ from gradserve_server.compute.frontends.onnx.definition import Form, Function, F
 from gradserve_server.compute.frontends.onnx.tensors import read_tensor
 from gradserve_server.compute.frontends.onnx.types import DTYPES
 
-_OLDEST_OPSET = 6
+_OLDEST_OPSET = 1
 _DEFAULT_DOMAIN = "ai.onnx"
 
 _KINDS: Mapping[int, Callable[[AttributeProto], Any]] = {

@@ -1,1 +1,0 @@
-"""Networks and weights by content address."""
