@@ -33,6 +33,7 @@ from gradserve_server.common.specs import (
     ProgramSpec,
     SymbolicSpec,
 )
+from gradserve_server.common.tracing import Request
 from gradserve_server.compute import flops, losses, program
 from gradserve_server.compute.fitting import find_fitting
 from gradserve_server.compute.frontends import graph, onnx, stablehlo
@@ -88,17 +89,20 @@ class Executor:
 
     def prepare(self, spec: ProgramSpec) -> Program:
         """Loads, checks, traces and compiles what `spec` asks for, and keeps it."""
+        return self._executable(spec).program
+
+    def _executable(self, spec: ProgramSpec) -> Executable:
         start = time.perf_counter()
         key = spec.key()
         held = self._held(key)
         if held is not None:
-            return held.program
+            return held
         executable = self._compile(key, spec, start)
         with self._lock:
             self._programs[key] = executable
             while len(self._programs) > self._limits.programs:
                 self._programs.popitem(last=False)
-        return executable.program
+        return executable
 
     def run(
         self, key: bytes, arguments: Sequence[np.ndarray], seeds_weights: int, seeds_random: int
@@ -204,10 +208,15 @@ class Executor:
         return flops.count(lowered[0].jaxpr), plans
 
     def _lower(self, spec: ProgramSpec, network: Network, loss: Loss | None, choice: Checkpointing) -> Lowered:
+        return lower(self._build(spec, network, loss, choice))
+
+    def _build(
+        self, spec: ProgramSpec, network: Network, loss: Loss | None, choice: Checkpointing
+    ) -> program.Computation:
         options = structs.replace(spec.options, checkpointing=choice)
         computation = program.build(structs.replace(spec, options=options), network, loss)
         self._check_memory((*computation.weights, *spec.batch, *spec.vectors))
-        return lower(computation)
+        return computation
 
     def _compile(self, key: bytes, spec: ProgramSpec, start: float) -> Executable:
         while True:
@@ -226,7 +235,10 @@ class Executor:
         program.check_capabilities(spec, network)
 
         def compile_choice(choice: Checkpointing) -> Compiled:
-            return self._lower(spec, network, loss, choice).compile()
+            computation = self._build(spec, network, loss, choice)
+            if not program.takes_gradients(computation):
+                return lower(computation).compile()
+            return _after(self._executable(structs.replace(spec, kind="gradients", trace=Request())), computation)
 
         choice, compiled = find_fitting(
             program.checkpointing_choices(spec.kind, network),
@@ -308,6 +320,19 @@ class Executor:
             if executable is not None:
                 self._programs.move_to_end(key)
             return executable
+
+
+def _after(first: Executable, computation: program.Computation) -> Compiled:
+    """A computation that takes the gradients of parameters that `first` gives, compiled to run after it."""
+    given = [(place, one.array) for place, one in enumerate(first.program.results) if one.group == "gradient"]
+    compiled = lower(computation, tuple(form for _, form in given)).compile()
+
+    def call(*arrays: Any) -> Sequence[jax.Array]:
+        results = first.call(*arrays)
+        return compiled.call(*arrays[:-1], *(results[place] for place, _ in given), arrays[-1])
+
+    footprint = structs.replace(compiled.footprint, peak=max(compiled.footprint.peak, first.program.peak_bytes))
+    return dataclasses.replace(compiled, call=call, footprint=footprint)
 
 
 def _draw(signature: Signature, dtype: Any, seed: int) -> dict[str, jax.Array]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -71,20 +71,24 @@ def sent(computation: program.Computation) -> tuple[ArraySpec, ...]:
     return (*(spec.weights or ()), *spec.batch, *spec.vectors)
 
 
-def lower(computation: program.Computation) -> Lowered:
+def lower(computation: program.Computation, gradients: Sequence[ArraySpec] = ()) -> Lowered:
     """The computation traced and lowered.
+
+    Args:
+        computation: what is to be computed.
+        gradients: forms of the gradients that it takes from another program, as arguments before the seed.
 
     Raises:
         Problem: tracing shows that it cannot be done.
     """
     spec = computation.spec
-    groups = (computation.weights, spec.batch, spec.vectors)
+    groups = (computation.weights, spec.batch, spec.vectors, gradients)
     found: list[Found] = []
 
     def function(*arrays: jax.Array) -> list[jax.Array]:
         values = iter(arrays)
-        weights, batch, vectors = ({one.name: next(values) for one in group} for group in groups)
-        arguments = computation.arguments(weights, batch, vectors, seed=next(values))
+        weights, batch, vectors, known = ({one.name: next(values) for one in group} for group in groups)
+        arguments = computation.arguments(weights, batch, vectors, seed=next(values), gradients=known)
         results = program.KINDS[spec.kind](computation, arguments)
         answered = results.groups()
         found[:] = [Found(_forms(answered), tuple(results.numbers), results.evaluation.problems, results.layout)]

@@ -5,6 +5,7 @@ from gradserve_server.compute.program.capabilities import check_capabilities
 from gradserve_server.compute.program.checkpoints import checkpointing_choices
 from gradserve_server.compute.program.computation import Arguments, Computation, Evaluation, Results
 from gradserve_server.compute.program.kinds import KINDS
+from gradserve_server.compute.program.trace import takes_gradients
 
 __all__ = [
     "KINDS",
@@ -18,4 +19,5 @@ __all__ = [
     "check_weights",
     "checkpointing_choices",
     "computing_type",
+    "takes_gradients",
 ]

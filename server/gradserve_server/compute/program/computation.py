@@ -52,6 +52,7 @@ class Arguments:
         batch: by name.
         vectors: what is data in the loss, by its place in the request.
         seed: of what is random; an integer scalar.
+        gradients: of parameters, where another program has computed them already; by name.
     """
 
     parameters: Arrays
@@ -59,6 +60,7 @@ class Arguments:
     batch: Arrays
     vectors: Arrays
     seed: jax.Array
+    gradients: Arrays = dataclasses.field(default_factory=dict)
 
     def at(self, parameters: Arrays, inputs: Arrays) -> Arguments:
         """The same with other values of some parameters and inputs."""
@@ -88,7 +90,13 @@ class Computation:
     selected: tuple[str, ...]
 
     def arguments(
-        self, weights: Mapping[str, jax.Array], batch: Arrays, vectors: Arrays, *, seed: jax.Array
+        self,
+        weights: Mapping[str, jax.Array],
+        batch: Arrays,
+        vectors: Arrays,
+        *,
+        seed: jax.Array,
+        gradients: Arrays | None = None,
     ) -> Arguments:
         """The arrays of a request, sorted by what they are."""
         return Arguments(
@@ -97,6 +105,7 @@ class Computation:
             batch=batch,
             vectors=vectors,
             seed=seed,
+            gradients=gradients or {},
         )
 
     def point(self, arguments: Arguments) -> tuple[Arrays, Arrays]:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend import core
 
+from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.common.tracing import TURN
 from gradserve_server.compute.program.computation import (
     Arguments,
@@ -44,8 +45,25 @@ class Differentiated:
 jax.tree_util.register_dataclass(Differentiated)
 
 
+def takes_gradients(computation: Computation) -> bool:
+    """Whether it takes the gradients that ComputeGradients gives: a trace, where it shows parameters whole.
+
+    The same sums in another program may be rounded otherwise, and who compares should find no difference.
+    """
+    most = computation.spec.trace.whole_tensors_up_to
+    parameters = computation.signature.parameters.values()
+    return computation.spec.kind == "trace" and any(math.prod(one.shape[one.stacked :]) <= most for one in parameters)
+
+
 def trace(computation: Computation, arguments: Arguments) -> Results:
     """The loss, and values, gradients and statistics in the places that the layout tells."""
+    if computation.loss is not None and computation.loss.stacked:
+        raise Problem(
+            Reason.UNSUPPORTED_OPTION,
+            "stacked cotangents have as many gradients as vectors, and a trace shows one",
+            field="loss.cotangents.stacked",
+            expected="false",
+        )
     record, forms = look(computation, arguments)
     at = start(computation, arguments, record, forms)
     loss, pull, (found, values) = jax.vjp(
@@ -60,7 +78,7 @@ def trace(computation: Computation, arguments: Arguments) -> Results:
     layout, places = lay_out(computation, record, connected)
     batch = {record.of_batch(name): array for name, array in arguments.batch.items()}
     every_value = {**batch, **arguments.parameters, **values}
-    every_gradient = {**gradients.parameters, **gradients.inputs, **gradients.zeros}
+    every_gradient = {**gradients.parameters, **gradients.inputs, **gradients.zeros, **arguments.gradients}
     arrays: dict[str, Arrays] = {
         "statistics": {"statistics": _statistics(places, every_value, every_gradient)},
         "value": {},
