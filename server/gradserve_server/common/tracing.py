@@ -39,10 +39,12 @@ class Term(msgspec.Struct, frozen=True, array_like=True):
         text: for people, with places: ``{y}`` is what was computed, ``{d}`` the gradient with respect to that, ``{0}``,
             ``{1}`` and so on what it was computed from. Empty where nothing flows back.
         arithmetic: whether it can be read with numbers in the places, where all of them are scalars.
+        where: what its letters stand for, with places as well; empty where there is nothing to say.
     """
 
     text: str
     arithmetic: bool = False
+    where: str = ""
 
 
 class Site(msgspec.Struct, frozen=True, array_like=True):

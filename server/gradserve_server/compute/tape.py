@@ -102,6 +102,7 @@ class Tape:
     Attributes:
         values: what was shown, by key.
         loss_term: name of the term of the loss that is being computed, where there are several.
+        loss_counts: whether that term counts.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class Tape:
         self.record = record
         self.values: dict[str, jax.Array] = {}
         self.loss_term = ""
+        self.loss_counts = True
         self._zeros = zeros
         self._changes = changes
         self._within = within
@@ -144,6 +146,8 @@ class Tape:
     def loss(self, inputs: Sequence[str], terms: Sequence[Term]) -> None:
         """Shows what the loss, or the term of it that `loss_term` names, is computed from."""
         key = f"({LOSS}:{self.loss_term})" if self.loss_term else f"({LOSS})"
+        if self.loss_term:
+            terms = [_weighted(term, self.loss_term, counts=self.loss_counts) for term in terms]
         form = jax.ShapeDtypeStruct((), jnp.float64)
         self.record.steps[key] = Step(key, LOSS, tuple(inputs), tuple(terms), self._within, form, fixed=True)
 
@@ -199,3 +203,8 @@ def _with_cotangent(value: jax.Array, _zero: jax.Array) -> jax.Array:
 @_with_cotangent.defjvp
 def _with_cotangent_jvp(primals: Any, tangents: Any) -> Any:
     return primals[0], tangents[0] + tangents[1]
+
+
+def _weighted(term: Term, name: str, *, counts: bool) -> Term:
+    """What a loss that is one of several adds, times its weight."""
+    return Term(f"[weight of {name}] * {term.text}" if counts and term.text else "", where=term.where)

@@ -8,6 +8,8 @@ from typing import final
 import jax
 
 from gradserve_server.common.errors import Problem, Reason
+from gradserve_server.compute.calculus import bind
+from gradserve_server.compute.calculus.losses import formula
 from gradserve_server.compute.frontends.graph.custom import CustomGraph
 from gradserve_server.compute.losses.loss import Forms, Loss, LossValue, Tensors
 from gradserve_server.compute.losses.reduction import Weighting
@@ -40,7 +42,11 @@ class Custom(Loss):
                 outputs=finite_where_unweighted(tensors.outputs, weights),
                 batch=finite_where_unweighted(tensors.batch, weights),
             )
-        values = self._graph.apply(tensors.outputs, tensors.batch, tensors.parameters, context)
+        values, key = self._graph.apply(tensors.outputs, tensors.batch, tensors.parameters, context)
+        if context.tape is not None:
+            keys = {"prediction": key, **{"weights": context.tape.of_batch(name) for name in self._weighting.names}}
+            terms = formula("output", {}, self._weighting.factor(values))
+            context.tape.loss(tuple(keys.values()), bind(terms, tuple(keys)))
         if weights is not None:
             weights = self._weighting.fit(weights, values.shape).astype(values.dtype)
         return self._weighting.value(values, weights)

@@ -10,11 +10,13 @@ import jax.numpy as jnp
 from gradserve.v1 import loss_pb2
 from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.common.specs import describe
-from gradserve_server.common.tracing import Term
+from gradserve_server.compute.calculus import bind
+from gradserve_server.compute.calculus import losses as calculus
 from gradserve_server.compute.losses.formulas import FORMULAS, Operands
 from gradserve_server.compute.losses.loss import Forms, Loss, LossValue, Tensors, computing_type, output_name
 from gradserve_server.compute.losses.reduction import Weighting
 from gradserve_server.compute.network import Context
+from gradserve_server.compute.tape import Tape
 
 
 @final
@@ -31,6 +33,7 @@ class FormulaLoss(Loss):
     """
 
     def __init__(self, message: loss_pb2.Loss, kind: str, field: str) -> None:
+        self._kind = kind
         self._formula = FORMULAS[kind]
         self._message: Any = getattr(message, kind)
         self._field = f"{field}.{kind}"
@@ -48,9 +51,6 @@ class FormulaLoss(Loss):
     def evaluate(self, tensors: Tensors, context: Context) -> LossValue:
         weights = self._weighting.weights(tensors)
         prediction = self._prediction(tensors)
-        if context.tape is not None:
-            name = output_name(self._message.prediction, tensors.outputs, self._field)
-            context.tape.loss([name], [Term("the derivative of the loss")])
         target, target_field = self._target(tensors)
         if weights is not None:
             shape = prediction.shape[:-1] if self._formula.over_classes else prediction.shape
@@ -58,7 +58,23 @@ class FormulaLoss(Loss):
             weights = self._formula.weights(fitted)
         counts = None if weights is None else weights != 0
         operands = Operands(self._message, self._field, prediction, target, target_field, counts, context.checks)
-        return self._weighting.value(self._formula.values(operands), weights)
+        values = self._formula.values(operands)
+        if context.tape is not None:
+            self._show(tensors, values, context.tape)
+        return self._weighting.value(values, weights)
+
+    def _show(self, tensors: Tensors, values: jax.Array, tape: Tape) -> None:
+        """Tells a tape what the loss is computed from, and what it adds to the gradients of that."""
+        keys = {"prediction": output_name(self._message.prediction, tensors.outputs, self._field)}
+        if self._formula.target:
+            name = self._target_name
+            keys["target"] = tape.of_batch(name) if name in tensors.batch else name
+        keys |= {"weights": tape.of_batch(name) for name in self._weighting.names}
+        options = {
+            field.name: float(value) for field, value in self._message.ListFields() if not isinstance(value, str)
+        }
+        terms = calculus.formula(self._kind, options, self._weighting.factor(values))
+        tape.loss(tuple(keys.values()), bind(terms, tuple(keys)))
 
     def target_forms(self, outputs: Forms) -> dict[str, jax.ShapeDtypeStruct]:
         prediction = outputs[output_name(self._message.prediction, outputs, f"{self._field}.prediction")]

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from gradserve.v1 import loss_pb2
 from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.common.specs import describe
+from gradserve_server.compute.calculus.losses import reduction
 from gradserve_server.compute.losses.loss import LossValue, Tensors
 
 Reduction = Literal["mean", "sum", "sum_then_mean"]
@@ -57,6 +58,11 @@ class Weighting:
     def fit(self, weights: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         """The weights, to be broadcast over values of this shape; see `fit_weights`."""
         return fit_weights(weights, shape, f"batch.{self.name}")
+
+    def factor(self, values: jax.Array) -> str:
+        """By what the reduction multiplies or divides the derivatives of the values, as text."""
+        examples = values.shape[0] if values.ndim else 1
+        return reduction(self.reduction, values=values.size, examples=examples, weighted=bool(self.name))
 
     def value(self, values: jax.Array, weights: jax.Array | None) -> LossValue:
         """The loss that the values come to; see `reduce`."""

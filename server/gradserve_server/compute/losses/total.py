@@ -47,7 +47,7 @@ class Total(Loss):
         values = []
         for term in self._terms:
             if context.tape is not None:
-                context.tape.loss_term = term.name
+                context.tape.loss_term, context.tape.loss_counts = term.name, term.counts
             values.append(term.loss.evaluate(tensors, context))
         dtype = max((value.loss.dtype for value in values), key=lambda one: one.itemsize)
         # None are sent where all are 1.

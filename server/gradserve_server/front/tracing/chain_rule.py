@@ -42,12 +42,13 @@ def chain_rule(value: Instance, values: Values, numbers: Numbers) -> str:
         return f"{_gradient(value)} holds those of its {len(uses)} turns"
     shown = uses if len(uses) <= _MOST_TERMS else uses[: _MOST_TERMS - 1]
     more = f" + ... ({len(uses) - len(shown)} more)" if len(shown) < len(uses) else ""
-    text = f"{_gradient(value)} = {_sum([_in_names(use, values) for use in shown])}{more}"
-    if not _is_scalar(value) or not all(_has_numbers(use, values) for use in shown):
-        return text
-    in_numbers = _sum([_in_numbers(use, values, numbers) for use in shown])
-    result = _number(numbers.gradient(value))
-    return f"{text} = {result}" if in_numbers == result else f"{text} = {in_numbers}{more} = {result}"
+    text = f"{_gradient(value)} = {_sum([_in_names(use, _term(use).text, values) for use in shown])}{more}"
+    if _is_scalar(value) and all(_has_numbers(use, values) for use in shown):
+        in_numbers = _sum([_in_numbers(use, values, numbers) for use in shown]) + more
+        result = _number(numbers.gradient(value))
+        text += f" = {result}" if in_numbers == result else f" = {in_numbers} = {result}"
+    notes = dict.fromkeys(_in_names(use, _term(use).where, values) for use in shown if _term(use).where)
+    return "; ".join((text, *notes))
 
 
 def _no_gradient(value: Instance) -> str:
@@ -79,14 +80,14 @@ def _term(use: Use) -> Term:
     return terms[use.index] if use.index < len(terms) else _UNKNOWN
 
 
-def _in_names(use: Use, values: Values) -> str:
+def _in_names(use: Use, text: str, values: Values) -> str:
     def fill(match: re.Match[str]) -> str:
         place = match.group(1)
         if place == "d":
             return _gradient(use.by)
         return _name(use.by if place == "y" else values.input(use.by, int(place)))
 
-    return _PLACE.sub(fill, _term(use).text)
+    return _PLACE.sub(fill, text)
 
 
 def _in_numbers(use: Use, values: Values, numbers: Numbers) -> str:

@@ -53,7 +53,8 @@ class Call(Generic[Attributes]):
         direct: for each input, whether it came with the batch as it is (see `check_index`).
         scope: where parameters, statistics and random keys come from.
         blocks: earlier blocks of the same graph, by name.
-        used: keys of what it was computed from beside its inputs, in order.
+        used: what it was computed from beside its inputs, in order: key and role, which is the last part of a
+            parameter's name.
     """
 
     node: Node
@@ -62,7 +63,7 @@ class Call(Generic[Attributes]):
     direct: tuple[bool, ...]
     scope: Scope
     blocks: Mapping[str, AppliedBlock]
-    used: list[str] = dataclasses.field(default_factory=list)
+    used: list[tuple[str, str]] = dataclasses.field(default_factory=list)
 
     @property
     def training(self) -> bool:
@@ -116,7 +117,7 @@ class Call(Generic[Attributes]):
         if chosen is not None and chosen.WhichOneof("distribution"):
             initializer = self._initializer(chosen, default)
         path = f"{self.node.owner}/{name}" if name else self.node.owner
-        self.used.append(path)
+        self.used.append((path, name))
         return self.scope.parameter(self.node, path, tuple(shape), initializer).astype(self.dtype)
 
     def statistic(self, name: str, shape: Sequence[int], initial: float) -> jax.Array:

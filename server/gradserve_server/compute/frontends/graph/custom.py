@@ -12,7 +12,6 @@ import jax.numpy as jnp
 
 from gradserve_server.common.errors import Problem, Reason, near
 from gradserve_server.common.specs import Limits, describe
-from gradserve_server.common.tracing import Term
 from gradserve_server.compute.frontends.graph import operations
 from gradserve_server.compute.frontends.graph.call import Value, as_array
 from gradserve_server.compute.frontends.graph.definition import Graph, parse, read
@@ -68,8 +67,8 @@ class CustomGraph:
         batch: Mapping[str, jax.Array],
         parameters: Mapping[str, jax.Array],
         context: Context,
-    ) -> jax.Array:
-        """The graph's output; each input is the output, tensor of the batch or parameter of its name, in this order."""
+    ) -> tuple[jax.Array, str]:
+        """The graph's output, and its key on a tape; each input is the output, tensor of the batch or parameter of its name, in this order."""
         known = {**parameters, **batch, **outputs}
         entries = {}
         for index, name in enumerate(self.inputs):
@@ -93,8 +92,6 @@ class CustomGraph:
         )
         found = next(iter(walk(self._graph, entries, scope).values()))
         result = as_array(found.value, context.dtype)
-        if context.tape is not None:
-            context.tape.loss([found.key], [Term("the derivative of the loss")])
         if not jnp.issubdtype(result.dtype, jnp.floating):
             raise Problem(
                 Reason.INVALID_LOSS,
@@ -102,7 +99,7 @@ class CustomGraph:
                 field=self._graph.field,
                 given=describe(result.dtype, result.shape),
             )
-        return result
+        return result, found.key
 
     def _own_randomness(self, context: Context) -> Context:
         """`context` with a key of this loss's own: nodes may be named as nodes of the network are."""

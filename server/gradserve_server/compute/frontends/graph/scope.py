@@ -13,13 +13,19 @@ import jax.numpy as jnp
 
 from gradserve_server.common.errors import Problem, Reason, near
 from gradserve_server.common.specs import Limits, describe
-from gradserve_server.compute.frontends.graph.call import Value, as_array
+from gradserve_server.common.tracing import Term
+from gradserve_server.compute.calculus import SAME
+from gradserve_server.compute.frontends.graph.call import Call, Value, as_array
+from gradserve_server.compute.frontends.graph.chain_rules import explain
 from gradserve_server.compute.frontends.graph.entry import Entry
 from gradserve_server.compute.initializers import Initializer
 from gradserve_server.compute.network import Check, Context, ParameterSpec, StatisticSpec
 
 if TYPE_CHECKING:
     from gradserve_server.compute.frontends.graph.definition import Node
+
+# What flows back to the values of a repeated block that are stacked.
+_OF_ITS_TURN = Term("{d} at its turn")
 
 
 class Scope(abc.ABC):
@@ -63,8 +69,15 @@ class Scope(abc.ABC):
     def aside(self) -> Scope:
         """A scope that finds what this one finds, and in which nothing that is left behind counts."""
 
-    def show(self, node: Node, value: Value, inputs: tuple[str, ...]) -> tuple[Value, str]:
-        """Lets a tape see a node's result: what to go on with, and the key by which the tape knows it."""
+    def show(self, node: Node, value: Value, inputs: tuple[str, ...], call: Call[Any] | None) -> tuple[Value, str]:
+        """Lets a tape see a node's result: what to go on with, and the key by which the tape knows it.
+
+        Args:
+            node: the node.
+            value: its result.
+            inputs: keys of its inputs.
+            call: what computed it; None where it is the result of a block.
+        """
         return value, node.path
 
     def key(self, path: str) -> jax.Array:
@@ -256,7 +269,7 @@ class Applying(Scope):
     def aside(self) -> Applying:
         return Applying(_fresh(self.context), self.limits, self.parameters, self.statistics)
 
-    def show(self, node: Node, value: Value, inputs: tuple[str, ...]) -> tuple[Value, str]:
+    def show(self, node: Node, value: Value, inputs: tuple[str, ...], call: Call[Any] | None) -> tuple[Value, str]:
         tape = self.context.tape
         if tape is None:
             return value, node.path
@@ -266,7 +279,10 @@ class Applying(Scope):
         if isinstance(value, float):
             tape.number(key, node.operation, value, self.context.dtype)
             return value, key
-        return tape.value(key, node.operation, inputs, value), key
+        if call is None:
+            return tape.value(key, node.operation, inputs, value, (SAME,)), key
+        title, terms = explain(call, value)
+        return tape.value(key, title, (*inputs, *(used for used, _ in call.used)), value, terms), key
 
     def repeat(self, node: Node, carry: Entry, body: Callable[[Scope, Entry], dict[str, Entry]]) -> dict[str, Entry]:
         block = node.attributes
@@ -330,7 +346,7 @@ class Applying(Scope):
         if shown is not None and tape is not None:
             shown.end(values, keys[first])
             for name, stack in stacks.items():
-                shown_stack = tape.value(f"{key}@{name}", "block", (keys[name],), stack)
+                shown_stack = tape.value(f"{key}@{name}", "block", (keys[name],), stack, (_OF_ITS_TURN,))
                 entries[name] = Entry(shown_stack, False, f"{key}@{name}")
         return entries
 

@@ -47,7 +47,7 @@ def walk(graph: Graph, inputs: Mapping[str, Entry], scope: Scope) -> dict[str, E
                     value = operation.function(call)
                 _check_size(node, value, scope)
                 direct = operation.moves_only and arguments[0].direct
-                entries[node.name] = _shown(node, value, direct, arguments, scope, call.used)
+                entries[node.name] = _shown(node, value, direct, arguments, scope, call)
         except Problem as problem:
             raise problem.at(node=node.path, field=node.field) from None
         except InconclusiveDimensionOperation as error:
@@ -78,10 +78,10 @@ def walk(graph: Graph, inputs: Mapping[str, Entry], scope: Scope) -> dict[str, E
 
 
 def _shown(
-    node: Node, value: Value, direct: bool, inputs: Sequence[Entry], scope: Scope, used: Sequence[str] = ()
+    node: Node, value: Value, direct: bool, inputs: Sequence[Entry], scope: Scope, call: Call[Any] | None = None
 ) -> Entry:
     """The value under the node's name, after a tape has seen it."""
-    value, key = scope.show(node, value, (*(entry.key for entry in inputs), *used))
+    value, key = scope.show(node, value, tuple(entry.key for entry in inputs), call)
     return Entry(value, direct, key)
 
 

@@ -15,7 +15,7 @@ from gradserve_server.compute.frontends.graph.table import operation
 def tangent(call: Call[network_pb2.Tangent]) -> Value:
     """The derivative of an earlier block's first output, in the direction of the inputs (forward mode)."""
     block = call.blocks[call.attributes.of]
-    call.used.extend(block.keys)
+    call.used.extend((key, "point") for key in block.keys)
     if len(call.inputs) != len(block.inputs):
         raise call.refuse(
             "of",
