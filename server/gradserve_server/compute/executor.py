@@ -329,7 +329,8 @@ def _after(first: Executable, computation: program.Computation) -> Compiled:
 
     def call(*arrays: Any) -> Sequence[jax.Array]:
         results = first.call(*arrays)
-        return compiled.call(*arrays[:-1], *(results[place] for place, _ in given), arrays[-1])
+        both: Sequence[jax.Array] = compiled.call(*arrays[:-1], *(results[place] for place, _ in given), arrays[-1])
+        return both
 
     footprint = structs.replace(compiled.footprint, peak=max(compiled.footprint.peak, first.program.peak_bytes))
     return dataclasses.replace(compiled, call=call, footprint=footprint)

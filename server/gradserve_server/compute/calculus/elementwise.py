@@ -36,7 +36,7 @@ DERIVATIVES: Mapping[str, str] = {
     "log_softmax": "{d} - exp({y}) * sum({d})",
 }
 # The result does not change with x, but in steps; or it is told not to pass gradients on.
-FLAT = frozenset({"stop_gradient", "sign", "not", "floor", "ceil", "round"})
+FLAT = frozenset({"stop_gradient", "sign", "not"})
 
 _WHERE = {
     "relu": "",

@@ -44,9 +44,10 @@ class Custom(Loss):
             )
         values, key = self._graph.apply(tensors.outputs, tensors.batch, tensors.parameters, context)
         if context.tape is not None:
-            keys = {"prediction": key, **{"weights": context.tape.of_batch(name) for name in self._weighting.names}}
             terms = formula("output", {}, self._weighting.factor(values))
-            context.tape.loss(tuple(keys.values()), bind(terms, tuple(keys)))
+            weights_keys = [context.tape.of_batch(name) for name in self._weighting.names]
+            roles = ("prediction", "weights")[: 1 + len(weights_keys)]
+            context.tape.loss((key, *weights_keys), bind(terms, roles))
         if weights is not None:
             weights = self._weighting.fit(weights, values.shape).astype(values.dtype)
         return self._weighting.value(values, weights)

@@ -69,7 +69,8 @@ class FormulaLoss(Loss):
         if self._formula.target:
             name = self._target_name
             keys["target"] = tape.of_batch(name) if name in tensors.batch else name
-        keys |= {"weights": tape.of_batch(name) for name in self._weighting.names}
+        if self._weighting.name:
+            keys["weights"] = tape.of_batch(self._weighting.name)
         options = {
             field.name: float(value) for field, value in self._message.ListFields() if not isinstance(value, str)
         }

@@ -68,7 +68,10 @@ class CustomGraph:
         parameters: Mapping[str, jax.Array],
         context: Context,
     ) -> tuple[jax.Array, str]:
-        """The graph's output, and its key on a tape; each input is the output, tensor of the batch or parameter of its name, in this order."""
+        """The graph's output, and the key by which a tape knows it.
+
+        Each input is the output, tensor of the batch or parameter of its name, in this order.
+        """
         known = {**parameters, **batch, **outputs}
         entries = {}
         for index, name in enumerate(self.inputs):
