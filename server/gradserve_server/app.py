@@ -94,7 +94,7 @@ def start_worker(settings: Settings) -> Worker:
         return InProcessWorker(limits)
     from gradserve_server.worker.supervisor import ProcessWorker
 
-    return ProcessWorker(limits, settings.concurrency, settings.memory_budget)
+    return ProcessWorker(limits, settings.concurrency, settings.memory_budget, settings.max_call_seconds)
 
 
 def _follow_worker(worker: Worker, server: Server, metrics: Metrics, stopping: threading.Event) -> None:

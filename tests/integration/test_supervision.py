@@ -241,6 +241,18 @@ def test_a_call_under_way_hears_of_the_death(worker):
     assert len(outcome) == 1
 
 
+def test_a_call_that_takes_too_long_is_refused_and_its_worker_replaced():
+    with contextlib.closing(ProcessWorker(Limits(), lanes=2, arena_bytes=1 << 20, call_seconds=1.0)) as worker:
+        worker.platform()
+        pid = worker.pid
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(Problem) as caught:
+            worker.initialize(NETWORK, 0)
+        assert caught.value.reason is Reason.TIME_LIMIT
+        wait_until(lambda: worker.ready and worker.pid != pid)
+        assert not process_exists(pid)
+
+
 def test_a_call_after_the_death_of_an_idle_worker_never_fails(worker):
     program = worker.prepare(spec())
     with worker.allocate(program) as block:

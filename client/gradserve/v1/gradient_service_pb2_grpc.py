@@ -44,10 +44,12 @@ class GradientServiceStub(object):
     (MALFORMED_REQUEST, MISSING_FIELD, INVALID_VALUE, MALFORMED_NETWORK,
     INVALID_NETWORK, INVALID_NODE, UNKNOWN_REFERENCE, TOO_DEEP, ...).
     UNIMPLEMENTED: something that this server does not know or serve
-    (UNKNOWN_FIELD, UNSUPPORTED_OPERATION, UNSUPPORTED_OPTION, ...).
+    (UNKNOWN_FIELD, UNSUPPORTED_OPERATION, UNSUPPORTED_OPTION, ...), that no
+    network of its format can have (UNSUPPORTED_BY_NETWORK), or that a version
+    of JAX wrote which it does not read (INCOMPATIBLE_ARTIFACT).
     FAILED_PRECONDITION: a digest that the server does not hold.
-    RESOURCE_EXHAUSTED: over a limit (TOO_LARGE, MEMORY_LIMIT), for good; or
-    OVERLOADED with RetryInfo, for now.
+    RESOURCE_EXHAUSTED: over a limit (TOO_LARGE, MEMORY_LIMIT, TIME_LIMIT), for
+    good; or OVERLOADED with RetryInfo, for now.
     DEADLINE_EXCEEDED, CANCELLED: work that nobody waits for is dropped before
     it runs.
     UNAVAILABLE: the server starts or stops (NOT_READY, DRAINING); try another.
@@ -126,10 +128,12 @@ class GradientServiceServicer(object):
     (MALFORMED_REQUEST, MISSING_FIELD, INVALID_VALUE, MALFORMED_NETWORK,
     INVALID_NETWORK, INVALID_NODE, UNKNOWN_REFERENCE, TOO_DEEP, ...).
     UNIMPLEMENTED: something that this server does not know or serve
-    (UNKNOWN_FIELD, UNSUPPORTED_OPERATION, UNSUPPORTED_OPTION, ...).
+    (UNKNOWN_FIELD, UNSUPPORTED_OPERATION, UNSUPPORTED_OPTION, ...), that no
+    network of its format can have (UNSUPPORTED_BY_NETWORK), or that a version
+    of JAX wrote which it does not read (INCOMPATIBLE_ARTIFACT).
     FAILED_PRECONDITION: a digest that the server does not hold.
-    RESOURCE_EXHAUSTED: over a limit (TOO_LARGE, MEMORY_LIMIT), for good; or
-    OVERLOADED with RetryInfo, for now.
+    RESOURCE_EXHAUSTED: over a limit (TOO_LARGE, MEMORY_LIMIT, TIME_LIMIT), for
+    good; or OVERLOADED with RetryInfo, for now.
     DEADLINE_EXCEEDED, CANCELLED: work that nobody waits for is dropped before
     it runs.
     UNAVAILABLE: the server starts or stops (NOT_READY, DRAINING); try another.
@@ -331,10 +335,12 @@ class GradientService(object):
     (MALFORMED_REQUEST, MISSING_FIELD, INVALID_VALUE, MALFORMED_NETWORK,
     INVALID_NETWORK, INVALID_NODE, UNKNOWN_REFERENCE, TOO_DEEP, ...).
     UNIMPLEMENTED: something that this server does not know or serve
-    (UNKNOWN_FIELD, UNSUPPORTED_OPERATION, UNSUPPORTED_OPTION, ...).
+    (UNKNOWN_FIELD, UNSUPPORTED_OPERATION, UNSUPPORTED_OPTION, ...), that no
+    network of its format can have (UNSUPPORTED_BY_NETWORK), or that a version
+    of JAX wrote which it does not read (INCOMPATIBLE_ARTIFACT).
     FAILED_PRECONDITION: a digest that the server does not hold.
-    RESOURCE_EXHAUSTED: over a limit (TOO_LARGE, MEMORY_LIMIT), for good; or
-    OVERLOADED with RetryInfo, for now.
+    RESOURCE_EXHAUSTED: over a limit (TOO_LARGE, MEMORY_LIMIT, TIME_LIMIT), for
+    good; or OVERLOADED with RetryInfo, for now.
     DEADLINE_EXCEEDED, CANCELLED: work that nobody waits for is dropped before
     it runs.
     UNAVAILABLE: the server starts or stops (NOT_READY, DRAINING); try another.

@@ -45,6 +45,12 @@ class Settings(BaseSettings):
     )
     max_nodes: int = Field(20_000, ge=1, description="Most nodes of a network, those of nested blocks included.")
     max_programs: int = Field(256, ge=1, description="Most compiled programs to keep.")
+    max_call_seconds: float = Field(
+        600.0,
+        gt=0,
+        description="Longest that compiling or one run may take; the worker process is then replaced, and what else"
+        " was in it runs again. Not with isolation none.",
+    )
     concurrency: int = Field(
         default_factory=lambda: max(4, (os.cpu_count() or 1) + 2),
         ge=1,

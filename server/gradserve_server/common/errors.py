@@ -69,6 +69,7 @@ class Reason(enum.Enum):
     TOO_LARGE = Code.RESOURCE_EXHAUSTED, "A size over a limit; waiting does not help."
     TOO_DEEP = Code.INVALID_ARGUMENT, "Blocks nested deeper than the limit."
     MEMORY_LIMIT = Code.RESOURCE_EXHAUSTED, "More memory than the server may use; waiting does not help."
+    TIME_LIMIT = Code.RESOURCE_EXHAUSTED, "More time than one call may take; waiting does not help."
     OVERLOADED = Code.RESOURCE_EXHAUSTED, "The memory is in use by other requests; try again later."
     DEADLINE_EXPIRED = Code.DEADLINE_EXCEEDED, "The caller's deadline passed before the request could run."
     CANCELLED = Code.CANCELLED, "The caller gave the request up."

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import mmap
 import os
+import resource
 import socket
 import sys
 import threading
@@ -140,6 +141,8 @@ def _log_to_standard_error(level: str) -> None:
 def main(argument: str) -> NoReturn:
     """Serves until the control socket ends."""
     settings = msgspec.json.decode(argument, type=ChildSettings)
+    # A stranger's network can crash this process, and a core file would hold strangers' weights.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     keep_freed_memory()
     sys.setswitchinterval(_SWITCH_SECONDS)
     _log_to_standard_error(settings.log_level)

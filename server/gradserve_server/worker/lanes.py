@@ -18,6 +18,7 @@ import msgspec
 from gradserve_server.common.specs import Limits
 
 _HEADER = struct.Struct("<QB")
+_TIME = struct.Struct("@ll")
 _SMALL = 64 << 10
 _ENCODER = msgspec.msgpack.Encoder()
 
@@ -83,6 +84,10 @@ class LaneClosed(Exception):
     """The other end is gone, or what came from it is no frame."""
 
 
+class LaneOverdue(Exception):
+    """The other end takes longer than it may."""
+
+
 def encode(message: object) -> bytes:
     """The body of a frame."""
     return _ENCODER.encode(message)
@@ -96,12 +101,25 @@ class Lane:
         connection: a connected stream socket, which the lane closes.
         generation: which worker process it leads to.
         most_bytes: longest body that is taken.
+        patience_seconds: how long `receive` may wait; for ever if None.
     """
 
-    def __init__(self, connection: socket.socket, *, generation: int = 0, most_bytes: int = 1 << 40) -> None:
+    def __init__(
+        self,
+        connection: socket.socket,
+        *,
+        generation: int = 0,
+        most_bytes: int = 1 << 40,
+        patience_seconds: float | None = None,
+    ) -> None:
         self.generation = generation
         self._connection = connection
         self._most_bytes = most_bytes
+        if patience_seconds is not None:
+            # The kernel's own timeout costs a call nothing; Python's would be one more system call.
+            seconds, fraction = divmod(patience_seconds, 1)
+            value = _TIME.pack(int(seconds), max(1, int(fraction * 1e6)))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
         self._buffer = bytearray(_SMALL)
         self._view = memoryview(self._buffer)
 
@@ -118,7 +136,12 @@ class Lane:
             raise LaneClosed(str(error)) from error
 
     def receive(self) -> tuple[Kind, memoryview]:
-        """Waits for one frame; its body is valid until the next call."""
+        """Waits for one frame; its body is valid until the next call.
+
+        Raises:
+            LaneClosed: there is no other end any more.
+            LaneOverdue: it did not come in time.
+        """
         view, received = self._view, 0
         while received < _HEADER.size:
             received += self._read(view[received:])
@@ -144,6 +167,8 @@ class Lane:
     def _read(self, view: memoryview) -> int:
         try:
             count = self._connection.recv_into(view)
+        except BlockingIOError:
+            raise LaneOverdue from None
         except OSError as error:
             raise LaneClosed(str(error)) from error
         if count == 0:

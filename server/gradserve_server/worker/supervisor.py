@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar, final
 import msgspec
 import numpy as np
 
-from gradserve_server.common.errors import Problem, ProblemData, ValuesNeeded
+from gradserve_server.common.errors import Problem, ProblemData, Reason, ValuesNeeded
 from gradserve_server.common.specs import (
     DescribeSpec,
     Description,
@@ -34,6 +34,7 @@ from gradserve_server.worker.lanes import (
     Kind,
     Lane,
     LaneClosed,
+    LaneOverdue,
     RunReply,
     RunRequest,
     encode,
@@ -121,7 +122,7 @@ class _SharedBlock(Block):
 class _Incarnation:
     """One worker process. Only the supervising thread calls it, except for `abandon`."""
 
-    def __init__(self, generation: int, limits: Limits, lanes: int, arena: Arena) -> None:
+    def __init__(self, generation: int, limits: Limits, lanes: int, arena: Arena, call_seconds: float) -> None:
         self.generation = generation
         self.born = time.monotonic()
         self._abandoned = False
@@ -136,7 +137,9 @@ class _Incarnation:
             log_level=logging.getLevelName(_LOGGER.getEffectiveLevel()),
         )
         most = limits.memory_bytes + _REPLY_OVERHEAD_BYTES
-        self.lanes = [Lane(one, generation=generation, most_bytes=most) for one in ours[1:]]
+        self.lanes = [
+            Lane(one, generation=generation, most_bytes=most, patience_seconds=call_seconds) for one in ours[1:]
+        ]
         try:
             self.process = subprocess.Popen(
                 [
@@ -204,10 +207,13 @@ class ProcessWorker(Worker):
         limits: bounds on definitions, for the worker.
         lanes: how many calls the worker has under way at once.
         arena_bytes: shared memory for the arrays of all runs together.
+        call_seconds: how long one call may take. Nothing can stop it but the end of its process, which is
+            then replaced.
     """
 
-    def __init__(self, limits: Limits, lanes: int, arena_bytes: int) -> None:
+    def __init__(self, limits: Limits, lanes: int, arena_bytes: int, call_seconds: float = 600.0) -> None:
         self._limits = limits
+        self._call_seconds = call_seconds
         self._lanes = lanes
         self._arena = Arena(arena_bytes, keep_bytes=max(256 << 20, arena_bytes // 4))
         self._layouts = Layouts(4 * limits.programs)
@@ -287,6 +293,8 @@ class ProcessWorker(Worker):
             # Request and reply are out of step on this lane, and the process may still write into
             # the block that the caller is about to close.
             self._abandon(lane)
+            if isinstance(error, LaneOverdue):
+                raise self._overdue() from None
             if isinstance(error, (LaneClosed, msgspec.DecodeError, KeyError)):
                 raise WorkerDied(str(error)) from error
             raise
@@ -296,6 +304,16 @@ class ProcessWorker(Worker):
         if isinstance(reply, (Problem, ValuesNeeded)):
             raise reply
         return reply  # type: ignore[no-any-return]
+
+    def _overdue(self) -> Problem:
+        """A call that nobody can stop but by ending the process: others in it run again."""
+        return Problem(
+            Reason.TIME_LIMIT,
+            "compiling or computing takes longer than it may",
+            expected=f"at most {self._call_seconds:g} seconds",
+            hint="Make the network or the batch smaller, or raise the server's max_call_seconds.",
+            metadata={"limit_seconds": f"{self._call_seconds:g}"},
+        )
 
     def _sent(self, kind: Kind, body: bytes) -> Lane:
         """A lane with the request on its way."""
@@ -324,7 +342,7 @@ class ProcessWorker(Worker):
             if self._closing.wait(pause):
                 return
             try:
-                incarnation = _Incarnation(generation, self._limits, self._lanes, self._arena)
+                incarnation = _Incarnation(generation, self._limits, self._lanes, self._arena, self._call_seconds)
             except OSError:
                 _LOGGER.exception("worker cannot be started")
                 continue

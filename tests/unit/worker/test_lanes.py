@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradserve_server.common.specs import Limits
-from gradserve_server.worker.lanes import ChildSettings, Kind, Lane, LaneClosed, RunRequest, encode
+from gradserve_server.worker.lanes import ChildSettings, Kind, Lane, LaneClosed, LaneOverdue, RunRequest, encode
 
 
 @pytest.fixture
@@ -69,6 +69,18 @@ def test_the_end_of_the_other_side_is_told(pair):
         pair[0].receive()
     with pytest.raises(LaneClosed):
         pair[0].send(Kind.RUN, b"")
+
+
+def test_what_does_not_come_in_time_is_told_from_what_never_can():
+    left, right = socket.socketpair()
+    with left:
+        lane = Lane(right, patience_seconds=0.05)
+        with pytest.raises(LaneOverdue):
+            lane.receive()
+        left.close()
+        with pytest.raises(LaneClosed):
+            lane.receive()
+        lane.close()
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,12 @@ GENERATOR = np.random.default_rng(0)
 
 
 def load(exported: jax.export.Exported, order: int = 1) -> StableHloNetwork:
-    return load_network(bytes(exported.serialize(vjp_order=order)), Limits())
+    return load_network(bytes(exported.serialize(vjp_order=order)), Limits(), apart=False)
 
 
 def refused(content: bytes, **limits: int) -> Problem:
     with pytest.raises(Problem) as caught:
-        load_network(content, Limits(**limits))
+        load_network(content, Limits(**limits), apart=False)
     assert caught.value.metadata["field"] == "network.stablehlo"
     return caught.value
 

@@ -15,8 +15,9 @@ import jax.export
 from gradserve_server.common.errors import Problem, Reason, shorten
 from gradserve_server.common.specs import Limits, SymbolicSpec
 from gradserve_server.compute.frontends.stablehlo.envelope import check_envelope
-from gradserve_server.compute.frontends.stablehlo.module import checked_module
-from gradserve_server.compute.frontends.stablehlo.types import INDEX, Form
+from gradserve_server.compute.mlir.apart import Module, check_apart
+from gradserve_server.compute.mlir.checking import checked_module
+from gradserve_server.compute.mlir.types import INDEX, Form
 
 _DIMENSION = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _TYPES = frozenset(
@@ -54,8 +55,14 @@ class Artifact:
         )
 
 
-def read_artifact(content: bytes, limits: Limits, field: str) -> Artifact:
+def read_artifact(content: bytes, limits: Limits, field: str, *, apart: bool) -> Artifact:
     """The artifact in `content`.
+
+    Args:
+        content: a serialized ``jax.export.Exported``.
+        limits: bounds on its size.
+        field: its path in the request.
+        apart: whether its modules are read in a process of their own, as a stranger's must be.
 
     Raises:
         Problem: it is none, is too large, has no derivative, or may do what a network must not.
@@ -85,10 +92,16 @@ def read_artifact(content: bytes, limits: Limits, field: str) -> Artifact:
     for function, derivative in itertools.pairwise(levels):
         _check_derivative(function, derivative, field)
     _check_forms(levels[0], weights, inputs, outputs, field)
-    checked: jax.export.Exported | None = None
-    for level in reversed(levels):
+    for level in levels:
         _check_target(level, field)
-        module = checked_module(level.mlir_module_serialized, *_forms(level, field), limits, field)
+    modules = [Module(level.mlir_module_serialized, *_forms(level, field)) for level in levels]
+    written = (
+        check_apart(modules, limits, field)
+        if apart
+        else [checked_module(one.content, one.inputs, one.outputs, limits, field) for one in modules]
+    )
+    checked: jax.export.Exported | None = None
+    for level, module in zip(reversed(levels), reversed(written), strict=True):
         checked = dataclasses.replace(
             level,
             fun_name="artifact",
@@ -249,13 +262,14 @@ def _check_target(function: jax.export.Exported, field: str) -> None:
         )
 
 
-def _forms(function: jax.export.Exported, field: str) -> tuple[list[Form], list[Form]]:
+def _forms(function: jax.export.Exported, field: str) -> tuple[tuple[Form, ...], tuple[Form, ...]]:
     """What the function ``main`` of the module takes and gives."""
     kept = function.module_kept_var_idx
     if list(kept) != sorted(set(kept) & set(range(len(function.in_avals)))):
         raise Problem(Reason.MALFORMED_NETWORK, "the artifact names arguments that it does not have", field=field)
     first = [Form(INDEX, ())] if len(function.platforms) > 1 else []
-    return [*first, *(_form(function.in_avals[one]) for one in kept)], [_form(one) for one in function.out_avals]
+    taken = (*first, *(_form(function.in_avals[one]) for one in kept))
+    return taken, tuple(_form(one) for one in function.out_avals)
 
 
 def _form(aval: Any) -> Form:

@@ -15,6 +15,7 @@ from jax._src.export import _export, serialization
 from jax._src.export.serialization_generated import Exported
 
 from gradserve_server.common.errors import Problem, Reason
+from gradserve_server.compute.mlir.checking import outside_window
 
 # Of the envelope's format; JAX reads all between them, and says so where it defines the newest.
 _OLDEST_FORMAT, _NEWEST_FORMAT = 2, serialization._SERIALIZATION_VERSION  # noqa: SLF001
@@ -160,15 +161,3 @@ class _Check:
         self.each(tree, "ChildrenNames", self.name)
         self.each(tree, "Children", lambda child: self.tree(child, depth + 1))
         self.name(tree.CustomName())
-
-
-def outside_window(field: str, what: str, given: str, oldest: str, newest: str) -> Problem:
-    """An artifact of a version of JAX that this server does not read."""
-    return Problem(
-        Reason.INCOMPATIBLE_ARTIFACT,
-        f"the artifact's {what} is of a version that this server does not read",
-        field=field,
-        given=given,
-        expected=f"{oldest} to {newest}",
-        hint="Export it with a version of JAX near the server's, which GetServerInfo tells.",
-    )

@@ -29,16 +29,24 @@ _LIMITATIONS = {
 }
 
 
-def load_network(content: bytes, limits: Limits, field: str = "network.stablehlo") -> StableHloNetwork:
+def load_network(
+    content: bytes, limits: Limits, field: str = "network.stablehlo", *, apart: bool = True
+) -> StableHloNetwork:
     """The network in a function serialized by jax.export.
 
     The function takes two dictionaries, weights and inputs, and returns a dictionary of outputs. What lies in
     dictionaries in dictionaries, or in lists, is named by its path, such as ``dense_1/kernel``.
 
+    Args:
+        content: the artifact.
+        limits: bounds on its size.
+        field: its path in the request.
+        apart: whether its modules are read in a process of their own, as a stranger's must be.
+
     Raises:
         Problem: it is no such function, is too large, or may do what a network must not.
     """
-    return StableHloNetwork(read_artifact(content, limits, field), field)
+    return StableHloNetwork(read_artifact(content, limits, field, apart=apart), field)
 
 
 @final

@@ -10,8 +10,8 @@ import pytest
 from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.common.specs import Limits
 from gradserve_server.compute.frontends.stablehlo import load_network
-from gradserve_server.compute.frontends.stablehlo.module import checked_module
-from gradserve_server.compute.frontends.stablehlo.types import Form
+from gradserve_server.compute.mlir.checking import checked_module
+from gradserve_server.compute.mlir.types import Form
 from gradserve_server.compute.network import Context
 from tests.unit.compute.stablehlo.artifacts import export, forged, forms, main, portable, text
 
@@ -105,7 +105,7 @@ def test_a_forged_flag_opens_nothing() -> None:
     allowed = (jax.export.DisabledSafetyCheck.custom_call("xla_ffi_python_cpu_callback"),)
     for content in (forged(module, disabled_safety_checks=allowed), forged(derivative=module)):
         with pytest.raises(Problem) as caught:
-            load_network(content, Limits())
+            load_network(content, Limits(), apart=False)
         assert caught.value.reason in (Reason.UNSUPPORTED_OPERATION, Reason.MALFORMED_NETWORK)
 
 
@@ -179,7 +179,7 @@ def test_linear_algebra_on_the_list_runs() -> None:
         return {"y": jnp.linalg.cholesky(matrix), "z": jnp.linalg.solve(matrix, inputs["x"])}
 
     content = bytes(export(function, forms({"a": (3, 3)}), forms({"x": (3,)})).serialize(vjp_order=1))
-    network = load_network(content, Limits())
+    network = load_network(content, Limits(), apart=False)
     a, x = np.random.default_rng(0).normal(size=(3, 3)).astype("f4"), np.ones(3, "f4")
 
     def total(a):
@@ -195,7 +195,7 @@ def test_a_batch_of_any_size_does_not_go_into_native_code() -> None:
 
     exported = export(function, forms({"a": (1, 1, 1)}), forms({"x": ("batch", 3, 3)}))
     with pytest.raises(Problem) as caught:
-        load_network(bytes(exported.serialize(vjp_order=1)), Limits())
+        load_network(bytes(exported.serialize(vjp_order=1)), Limits(), apart=False)
     assert "a size that the batch decides" in caught.value.metadata["unsupported"]
 
 

@@ -1,4 +1,4 @@
-"""One module of an artifact, parsed and checked before anything is made of it."""
+"""One module, parsed and checked before anything is made of it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, final
 
-from jax.errors import JaxRuntimeError
-from jax.interpreters import mlir
 from jaxlib import _jax
 from jaxlib.mlir import ir, passmanager
-from jaxlib.mlir.dialects import stablehlo
+from jaxlib.mlir._mlir_libs import _jax_mlir_ext
+from jaxlib.mlir.dialects import chlo, mhlo, sdy, stablehlo
 
 from gradserve_server.common.errors import Problem, Reason, shorten
 from gradserve_server.common.specs import Limits
-from gradserve_server.compute.frontends.stablehlo.envelope import outside_window
-from gradserve_server.compute.frontends.stablehlo.operations import COMPOSITES, CUSTOM_CALLS, OPERATIONS
-from gradserve_server.compute.frontends.stablehlo.types import Form, agrees, bytes_of, name_of, static_form
+from gradserve_server.compute.mlir.operations import COMPOSITES, CUSTOM_CALLS, OPERATIONS
+from gradserve_server.compute.mlir.types import Form, agrees, bytes_of, name_of, static_form
 
 # "ML", "R", the format's own version, and who wrote it.
 _HEADER = re.compile(rb"ML\xefR.{1,9}?StableHLO_v(\d{1,6})\.(\d{1,6})\.(\d{1,6})\x00", re.DOTALL)
@@ -50,7 +48,7 @@ def checked_module(
         Problem: with all that is not supported, where there is more than one thing.
     """
     _check_version(content, field)
-    with mlir.make_ir_context() as context:
+    with _context() as context:
         said: list[str] = []
 
         def hear(diagnostic: Any) -> bool:
@@ -60,7 +58,7 @@ def checked_module(
         handler: Any = context.attach_diagnostic_handler(hear)
         try:
             module = _jax.mlir.deserialize_portable_artifact(content)
-        except (JaxRuntimeError, ValueError) as error:
+        except (_jax.JaxRuntimeError, ValueError) as error:
             raise Problem(
                 Reason.MALFORMED_NETWORK, f"not a StableHLO module ({'; '.join(said) or error})", field=field
             ) from None
@@ -78,6 +76,34 @@ def checked_module(
         # A few bytes can describe locations that would fill the memory once they are written out.
         passmanager.PassManager.parse("builtin.module(strip-debuginfo)").run(module.operation)
         return bytes(_jax.mlir.serialize_portable_artifact(module, stablehlo.get_current_version(), False))
+
+
+def _context() -> ir.Context:
+    """A context that knows the dialects of JAX's modules."""
+    context = ir.Context()
+    registry = ir.DialectRegistry()
+    _jax_mlir_ext.register_dialects(registry)
+    context.append_dialect_registry(registry)
+    context.load_all_available_dialects()
+    # One module at a time needs no threads.
+    context.enable_multithreading(False)
+    sdy.register_dialect(context)
+    mhlo.register_mhlo_dialect(context)
+    chlo.register_dialect(context)
+    stablehlo.register_dialect(context)
+    return context
+
+
+def outside_window(field: str, what: str, given: str, oldest: str, newest: str) -> Problem:
+    """An artifact of a version of JAX that this server does not read."""
+    return Problem(
+        Reason.INCOMPATIBLE_ARTIFACT,
+        f"the artifact's {what} is of a version that this server does not read",
+        field=field,
+        given=given,
+        expected=f"{oldest} to {newest}",
+        hint="Export it with a version of JAX near the server's, which GetServerInfo tells.",
+    )
 
 
 def _check_version(content: bytes, field: str) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any
 
+import msgspec
 from jaxlib.mlir import ir
 
 _BYTES = {
@@ -26,8 +26,7 @@ _OF_NUMPY = {
 INDEX = "index"
 
 
-@dataclasses.dataclass(frozen=True)
-class Form:
+class Form(msgspec.Struct, frozen=True, array_like=True):
     """Element type (as NumPy names it) and sizes of a tensor; None for a size that the batch decides."""
 
     dtype: str
