@@ -53,6 +53,7 @@ def good() -> Request:
 Mutation = Callable[[Request], object]
 Row = tuple[str, Mutation, str, str, str]
 BAD = "INVALID_ARGUMENT"
+NOTHING = tensor_pb2.Digest(hash="0" * 64, size_bytes=1)
 
 
 def seeded(change: Callable[[network_pb2.Graph], object]) -> Mutation:
@@ -268,7 +269,10 @@ ROWS: list[Row] = [
     ("ONNX", lambda r: setattr(r.network, "onnx", b"x"), BAD, "MALFORMED_NETWORK", "network.onnx"),
     ("per example", lambda r: setattr(r.gradients, "per_example", True), "UNIMPLEMENTED", "UNSUPPORTED_OPTION", "gradients.per_example"),
     ("16 bits", lambda r: setattr(r.options, "precision", 1), "UNIMPLEMENTED", "UNSUPPORTED_OPTION", "options.precision"),
-    ("weights by digest", lambda r: r.weights.digest.SetInParent(), "UNIMPLEMENTED", "", "weights.digest"),
+    ("weights by no digest", lambda r: r.weights.digest.SetInParent(), BAD, "INVALID_VALUE", "weights.digest"),
+    ("weights by a digest of nothing", lambda r: r.weights.digest.CopyFrom(NOTHING), "FAILED_PRECONDITION", "MISSING_CONTENT", "weights.digest"),
+    ("a network by digest", lambda r: r.network.digest.CopyFrom(NOTHING), BAD, "MISSING_FIELD", "network.digest_format"),
+    ("fresh weights to keep", lambda r: (setattr(r.weights, "seed", 1), setattr(r.weights, "keep", True)), BAD, "INVALID_VALUE", "weights.keep"),
 ]  # fmt: skip
 
 

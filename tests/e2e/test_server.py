@@ -113,7 +113,6 @@ def test_metrics_count_calls_by_method_and_code_and_time_their_phases(serving: S
     [
         f"{SERVICE}/ComputeHessianProduct",
         f"{SERVICE}/ComputeJacobianProduct",
-        "gradserve.v1.ArtifactService/FindMissing",
     ],
 )
 def test_what_is_not_served_yet_says_so_by_name(channel: grpc.Channel, method: str) -> None:

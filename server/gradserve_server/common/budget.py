@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self, final
 
@@ -18,6 +19,7 @@ class Purpose(enum.Enum):
     REQUESTS = "requests"  # bytes of requests as they came
     BLOCKS = "blocks"  # arguments and results of runs
     EXECUTION = "execution"  # what runs take on the device
+    STORE = "store"  # what callers sent to be named by digest
     PROGRAMS = "programs"  # compiled programs; held for long, so waiting does not help
 
 
@@ -54,10 +56,15 @@ class Reservation:
 
 @final
 class Budget:
-    """Thread-safe. Refuses what does not fit; never waits."""
+    """Thread-safe. Refuses what does not fit; never waits.
+
+    Attributes:
+        make_way: called with how many bytes are missing, before they are refused; may give some back.
+    """
 
     def __init__(self, total_bytes: int) -> None:
         self.total_bytes = total_bytes
+        self.make_way: Callable[[int], None] = lambda _: None
         self._lock = threading.Lock()
         self._used = dict.fromkeys(Purpose, 0)
         self._total_used = 0
@@ -85,17 +92,27 @@ class Budget:
             if amount < 0:
                 raise ValueError(f"cannot reserve {amount} bytes")
             nbytes += amount
+        reservation = self._take(nbytes, amounts)
+        if reservation is None:
+            self.make_way(nbytes - (self.total_bytes - self.used))
+            reservation = self._take(nbytes, amounts)
+        if reservation is None:
+            raise self._refusal(nbytes)
+        return reservation
+
+    def _take(self, nbytes: int, amounts: tuple[tuple[Purpose, int], ...]) -> Reservation | None:
         with self._lock:
             used = self._total_used
-            if used + nbytes <= self.total_bytes:
-                self._total_used = used + nbytes
-                for purpose, amount in amounts:
-                    self._used[purpose] += amount
-                return Reservation(self, amounts)
-            programs = self._used[Purpose.PROGRAMS]
-        raise self._refusal(nbytes, used, programs)
+            if used + nbytes > self.total_bytes:
+                return None
+            self._total_used = used + nbytes
+            for purpose, amount in amounts:
+                self._used[purpose] += amount
+        return Reservation(self, amounts)
 
-    def _refusal(self, nbytes: int, used: int, programs: int) -> Problem:
+    def _refusal(self, nbytes: int) -> Problem:
+        with self._lock:
+            used, programs = self._total_used, self._used[Purpose.PROGRAMS]
         limit = self.total_bytes - programs
         metadata = {"needed_bytes": str(nbytes), "limit_bytes": str(limit), "used_bytes": str(used)}
         if nbytes > limit:

@@ -45,11 +45,17 @@ class Settings(BaseSettings):
     )
     max_nodes: int = Field(20_000, ge=1, description="Most nodes of a network, those of nested blocks included.")
     max_programs: int = Field(256, ge=1, description="Most compiled programs to keep.")
+
     max_call_seconds: float = Field(
         600.0,
         gt=0,
         description="Longest that compiling or one run may take; the worker process is then replaced, and what else"
         " was in it runs again. Not with isolation none.",
+    )
+    store_bytes: int | None = Field(
+        None,
+        ge=0,
+        description="Most bytes of networks and weights that are held by digest; a quarter of the budget by default.",
     )
     concurrency: int = Field(
         default_factory=lambda: max(4, (os.cpu_count() or 1) + 2),

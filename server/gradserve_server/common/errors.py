@@ -65,6 +65,9 @@ class Reason(enum.Enum):
     MODE_REQUIRED = Code.INVALID_ARGUMENT, "The network behaves differently in training: the mode must be chosen."
     NOT_DIFFERENTIABLE = Code.INVALID_ARGUMENT, "A gradient was asked of what has none."
 
+    # What was sent before.
+    MISSING_CONTENT = Code.FAILED_PRECONDITION, "A digest names what the server does not hold: send it again."
+
     # Limits and load.
     TOO_LARGE = Code.RESOURCE_EXHAUSTED, "A size over a limit; waiting does not help."
     TOO_DEEP = Code.INVALID_ARGUMENT, "Blocks nested deeper than the limit."

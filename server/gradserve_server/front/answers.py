@@ -20,7 +20,9 @@ Summary = service.GradientSummary
 
 def gradients_answer(program: Program, results: Sequence[Array], task: Task, times: Times, *, split: bool) -> Reply:
     """The answer that the results of a run make; `split` attaches what is large."""
-    reply = _gradients_form(program, as_safetensors=task.as_safetensors, split=split).reply(results, times)
+    reply = _gradients_form(program, as_safetensors=task.as_safetensors, split=split).reply(
+        results, times, task.appendix
+    )
     if not task.as_safetensors:
         return reply
     found = {

@@ -21,13 +21,14 @@ from gradserve_server.common.specs import (
     describe,
 )
 from gradserve_server.common.unknown_fields import refuse_unknown
+from gradserve_server.front.artifacts.store import Artifact
 from gradserve_server.front.losses import check_size, read_loss
-from gradserve_server.front.options import not_served_yet, options_of, selection_of
+from gradserve_server.front.options import options_of, selection_of
+from gradserve_server.front.reading import attached_bytes, current
 from gradserve_server.front.tensors import (
     FLOATING,
     NAMES,
     Array,
-    attached_bytes,
     read_safetensors,
     read_tensor,
 )
@@ -35,6 +36,12 @@ from gradserve_server.worker.interface import Content, Seeds
 
 # Formats of definitions that are sent as they are, by the field that holds them; a native graph in all others.
 _FORMATS: Mapping[str | None, Any] = {"onnx_text": "onnx_text", "stablehlo": "stablehlo"}
+_DIGEST_FORMATS: Mapping[int, Any] = {
+    network_pb2.NetworkDefinition.FORMAT_GRAPH: "graph",
+    network_pb2.NetworkDefinition.FORMAT_ONNX: "onnx",
+    network_pb2.NetworkDefinition.FORMAT_ONNX_TEXT: "onnx_text",
+    network_pb2.NetworkDefinition.FORMAT_STABLEHLO: "stablehlo",
+}
 # Formats whose networks can come with weights of their own.
 _WITH_WEIGHTS = frozenset({"onnx", "onnx_text"})
 
@@ -52,6 +59,9 @@ class Task:
         as_safetensors: whether gradients are answered as one file.
         key: of the spec.
         in_regions: whether some of the arrays lie in regions.
+        artifacts: what it takes from the store, held by this reference.
+        appendix: the part of the answer that is known already.
+        is_kept: whether its weights were taken into the store.
     """
 
     spec: ProgramSpec
@@ -61,6 +71,9 @@ class Task:
     as_safetensors: bool = False
     key: bytes = b""
     in_regions: bool = False
+    artifacts: tuple[Artifact, ...] = ()
+    appendix: bytes = b""
+    is_kept: bool = False
 
     def __post_init__(self) -> None:
         if not self.key:
@@ -175,15 +188,21 @@ def network_source(definition: network_pb2.NetworkDefinition, most_bytes: int) -
             content = definition.onnx_text.encode()
         case "stablehlo":
             content = definition.stablehlo
-        case None:
-            raise Problem(Reason.MISSING_FIELD, "there is no network", field="network")
+        case "digest":
+            form = _DIGEST_FORMATS.get(definition.digest_format)
+            if form is None:
+                raise Problem(
+                    Reason.MISSING_FIELD,
+                    "a digest does not tell what its bytes are",
+                    field="network.digest_format",
+                    expected="FORMAT_GRAPH, FORMAT_ONNX, FORMAT_ONNX_TEXT or FORMAT_STABLEHLO",
+                )
+            content = bytes(current().take(definition.digest, "network.digest").content())
+            if form != "onnx":
+                check_size(content, "network.digest", most_bytes)
+            return NetworkSource(form, content)
         case _:
-            raise Problem(
-                Reason.NOT_IMPLEMENTED_YET,
-                f"networks as '{source}' are not served yet",
-                field=f"network.{source}",
-                expected="graph, serialized_graph, onnx, onnx_text or stablehlo",
-            )
+            raise Problem(Reason.MISSING_FIELD, "there is no network", field="network")
     check_size(content, f"network.{source}", most_bytes)
     return NetworkSource(_FORMATS.get(source, "graph"), content)
 
@@ -250,8 +269,6 @@ def _weights(message: service.Weights, network_format: str) -> tuple[dict[str, A
     """Arrays in order of name, or None and a seed; and whether the network's own stand in for those not sent."""
     has_own = network_format in _WITH_WEIGHTS
     _refuse_unknown_here(message, "weights")
-    if message.keep:
-        raise not_served_yet("weights.keep")
     match message.WhichOneof("source"):
         case "tensors":
             _refuse_unknown_here(message.tensors, "weights.tensors")
@@ -264,8 +281,18 @@ def _weights(message: service.Weights, network_format: str) -> tuple[dict[str, A
             file = attached_bytes(message.attachment, "weights.attachment")
             read = read_safetensors(file, "weights.attachment")
             arrays = {name: read[name] for name in sorted(read)}
-        case "seed":
+        case "digest":
+            read = current().take(message.digest, "weights.digest").weights("weights.digest")
+            arrays = {name: read[name] for name in sorted(read)}
+        case "seed" if not message.keep:
             return None, False, message.seed
+        case "seed":
+            raise Problem(
+                Reason.INVALID_VALUE,
+                "weights from a seed are not sent, and so not kept",
+                field="weights.keep",
+                hint="InitializeWeights with `keep_only` holds fresh weights.",
+            )
         case None if has_own:
             return {}, True, 0
         case None:
@@ -288,4 +315,6 @@ def _weights(message: service.Weights, network_format: str) -> tuple[dict[str, A
                 given=describe(array.dtype, array.shape),
                 expected="float16, bfloat16, float32 or float64",
             )
+    if message.keep:
+        current().keep(arrays)
     return arrays, has_own, 0

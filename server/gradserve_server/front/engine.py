@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import importlib.metadata
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol, Self, TypeVar, final
 
 from gradserve.v1 import gradient_service_pb2 as service
@@ -19,11 +21,14 @@ from gradserve_server.common.specs import DescribeSpec
 from gradserve_server.common.unknown_fields import refuse_unknown
 from gradserve_server.front import convert
 from gradserve_server.front.answers import tensor_spec
+from gradserve_server.front.artifacts.service import message as digest_message
+from gradserve_server.front.artifacts.store import Digest, Store
 from gradserve_server.front.forms import Reply, Times
 from gradserve_server.front.kinds import Kind
 from gradserve_server.front.losses import read_loss
 from gradserve_server.front.options import CHECKPOINTING_NUMBERS, options_of, selection_of
 from gradserve_server.front.programs import Prepared, Programs
+from gradserve_server.front.reading import Reading, reading
 from gradserve_server.front.static_inputs import StaticInputs
 from gradserve_server.front.templates import Templates
 from gradserve_server.worker.interface import Block, ProgramMissing, Region, Worker, WorkerDied
@@ -105,6 +110,8 @@ class Engine:
         self._templates = Templates()
         self._static_inputs = StaticInputs()
         self.budget = Budget(settings.memory_budget)
+        most = settings.memory_budget // 4 if settings.store_bytes is None else settings.store_bytes
+        self.store = Store(self.budget, worker.region, most)
         for purpose in Purpose:
             metrics.watch_memory(purpose.value, lambda purpose=purpose: self.budget.used_by(purpose))  # type: ignore[misc]
         metrics.watch_programs(lambda: len(self._programs))
@@ -115,7 +122,9 @@ class Engine:
         """DescribeNetwork."""
         refuse_unknown(request, "")
         most = self._settings.max_definition_bytes
-        source = convert.network_source(request.network, most)
+        with reading(Reading(store=self.store)) as read:
+            source = convert.network_source(request.network, most)
+        network = self._hold(read, source.content)
         loss, vectors = read_loss(request.loss, most) if request.HasField("loss") else (b"", {})
         spec = DescribeSpec(
             network=source,
@@ -129,7 +138,7 @@ class Engine:
             caller.compiling()
         found = self._again(caller, lambda: self._worker.describe(spec))
         response = service.DescribeNetworkResponse(
-            digest=digest(source.content),
+            digest=digest_message(network),
             inputs=[tensor_spec(one) for one in found.inputs],
             outputs=[tensor_spec(one) for one in found.outputs],
             parameters=[tensor_spec(one) for one in found.parameters],
@@ -148,10 +157,12 @@ class Engine:
     ) -> service.InitializeWeightsResponse:
         """InitializeWeights."""
         refuse_unknown(request, "")
-        if request.keep_only:
-            raise Problem(Reason.UNSUPPORTED_OPTION, "this option is not served yet", field="keep_only")
-        source = convert.network_source(request.network, self._settings.max_definition_bytes)
+        with reading(Reading(store=self.store)) as found:
+            source = convert.network_source(request.network, self._settings.max_definition_bytes)
         content = self._again(caller, lambda: self._worker.initialize(source, request.seed))
+        if request.keep_only:
+            held = self.store.keep(found.identity, content)
+            return service.InitializeWeightsResponse(digest=digest_message(held))
         return service.InitializeWeightsResponse(safetensors=content, digest=digest(content))
 
     def get_server_info(self, request: service.GetServerInfoRequest, caller: Caller) -> service.GetServerInfoResponse:
@@ -184,7 +195,7 @@ class Engine:
         with finished:
             answer = finished.reply.content
         # Only what has come before is worth remembering.
-        if is_known:
+        if is_known and not task.is_kept:
             self._templates.learn(kind.method, content, task)
         return answer
 
@@ -196,9 +207,33 @@ class Engine:
         """What a serialized request asks for, if one like it has come before."""
         return self._templates.find(kind.method, content)
 
-    def read_task(self, kind: Kind, request: Any) -> convert.Task:
-        """What `request` asks for."""
-        return kind.task(request, self._settings.max_definition_bytes)
+    def read_task(
+        self, kind: Kind, request: Any, attachments: Mapping[int, memoryview] = MappingProxyType({})
+    ) -> convert.Task:
+        """What `request` asks for; its attachments by number."""
+        with reading(Reading(attachments, self.store)) as found:
+            task = kind.task(request, self._settings.max_definition_bytes)
+        appendix = b""
+        if kind.message is service.ComputeGradientsRequest:
+            network = self._hold(found, task.spec.network.content)
+            held = service.ComputeGradientsResponse(network_digest=digest_message(network))
+            if found.kept is not None:
+                held.weights_digest.CopyFrom(digest_message(found.kept))
+            appendix = held.SerializeToString()
+        return dataclasses.replace(
+            task,
+            in_regions=bool(attachments or found.artifacts),
+            artifacts=tuple(found.artifacts),
+            appendix=appendix,
+            is_kept=found.kept is not None,
+        )
+
+    def _hold(self, read: Reading, content: bytes) -> Digest:
+        """The address of a network, which is held as long as there is room."""
+        try:
+            return self.store.keep(read.identity, content)
+        except Problem:
+            return Digest.of(content)
 
     def run(self, kind: Kind, task: convert.Task, caller: Caller, *, split: bool) -> Finished:
         """Makes the program if there is none, runs it in memory of the budget, and makes the answer of its results."""

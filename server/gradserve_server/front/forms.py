@@ -147,9 +147,9 @@ class Form:
     attached: tuple[int, ...]
     timing: int
 
-    def reply(self, results: Sequence[Array], times: Times) -> Reply:
-        """The answer that these results make."""
-        pieces: list[Piece] = [times.field(self.timing)]
+    def reply(self, results: Sequence[Array], times: Times, appendix: bytes = b"") -> Reply:
+        """The answer that these results make; with a part of it that is known already."""
+        pieces: list[Piece] = [times.field(self.timing), appendix]
         if self.numbers is not None:
             index, numbers = self.numbers
             pieces.append(numbers.pack(results[index].tolist()))

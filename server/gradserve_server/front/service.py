@@ -15,6 +15,7 @@ from gradserve.v1 import artifact_service_pb2, gradient_service_pb2, training_se
 from gradserve_server.common.budget import Purpose
 from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.common.metrics import Metrics
+from gradserve_server.front.artifacts.service import artifact_handlers
 from gradserve_server.front.convert import parse
 from gradserve_server.front.engine import Engine
 from gradserve_server.front.kinds import KINDS
@@ -69,11 +70,14 @@ def handlers(engine: Engine, metrics: Metrics, sessions: Sessions) -> list[grpc.
         "InitializeWeights": _parsed(gradient_service_pb2.InitializeWeightsRequest, engine.initialize_weights),
         "GetServerInfo": _parsed(gradient_service_pb2.GetServerInfoRequest, engine.get_server_info),
     }
+    artifacts = artifact_handlers(engine.store, metrics)
     found = []
     for description in SERVICES:
         methods = {}
         for method in description.methods:
-            if method.name == "Stream":
+            if method.name in artifacts:
+                methods[method.name] = artifacts[method.name]
+            elif method.name == "Stream":
                 methods[method.name] = _stream(sessions)
             elif method.name in served:
                 methods[method.name] = _unary(method.name, served[method.name], engine, metrics)

@@ -37,6 +37,11 @@ def to_status(problem: Problem) -> status_pb2.Status:
             field=info.metadata["field"], description=cut(problem.text, _MOST_FACT_BYTES)
         )
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    if "missing" in problem.metadata:
+        missing = error_details_pb2.PreconditionFailure.Violation(
+            type="MISSING", subject=problem.metadata["missing"], description=cut(problem.text, _MOST_FACT_BYTES)
+        )
+        details.append(error_details_pb2.PreconditionFailure(violations=[missing]))
     if problem.retry_seconds is not None:
         delay = duration_pb2.Duration()
         delay.FromNanoseconds(int(problem.retry_seconds * 1e9))

@@ -59,7 +59,7 @@ class Template:
         """The task of `content`, its arrays pieces of it."""
         view, task = memoryview(content), self.task
         arrays = tuple([view[place] if isinstance(place, slice) else place for place in self.places])
-        return Task(task.spec, arrays, task.seeds, task.examples, task.as_safetensors, task.key)
+        return Task(task.spec, arrays, task.seeds, task.examples, task.as_safetensors, task.key, appendix=task.appendix)
 
 
 @final

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import sys
-import types
-from collections.abc import Iterator, Mapping
-from contextvars import ContextVar
+from collections.abc import Mapping
 from typing import Any
 
 import ml_dtypes
@@ -20,6 +17,7 @@ from gradserve.v1 import tensor_pb2
 from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.common.specs import describe
 from gradserve_server.common.unknown_fields import refuse_unknown
+from gradserve_server.front.reading import attached_bytes
 
 Array = np.ndarray[Any, Any]
 
@@ -34,9 +32,6 @@ DTYPES_BY_NAME = {dtype.name: dtype for dtype in DTYPES.values()}
 NAMES = {dtype: dtype.name for dtype in DTYPES.values()}
 FLOATING = frozenset(np.dtype(one) for one in (np.float16, ml_dtypes.bfloat16, np.float32, np.float64))
 MOST_AXES = 32
-
-# Set by `attached`: the functions between the stream and the tensors need not know of it.
-_ATTACHED: ContextVar[Mapping[int, memoryview]] = ContextVar("attached", default=types.MappingProxyType({}))
 
 _SAFETENSORS = {
     "BOOL": "bool",
@@ -53,6 +48,8 @@ _SAFETENSORS = {
     "F32": "float32",
     "F64": "float64",
 }
+
+SAFETENSORS_NAMES = {DTYPES_BY_NAME[name]: theirs for theirs, name in _SAFETENSORS.items()}
 
 
 def read_tensor(message: tensor_pb2.Tensor, field: str) -> Array:
@@ -93,29 +90,6 @@ def read_tensor(message: tensor_pb2.Tensor, field: str) -> Array:
         attachment = attached_bytes(message.attachment, f"{field}.attachment")
         return _from_bytes(attachment, dtype, shape, f"{field}.attachment")
     raise Problem(Reason.INVALID_TENSOR, "it has no elements", field=field, expected="data or values")
-
-
-@contextlib.contextmanager
-def attached(attachments: Mapping[int, memoryview]) -> Iterator[None]:
-    """While a request is read, what came with it on its stream: the bytes of each attachment, by number."""
-    token = _ATTACHED.set(attachments)
-    try:
-        yield
-    finally:
-        _ATTACHED.reset(token)
-
-
-def attached_bytes(message: tensor_pb2.Attachment, field: str) -> memoryview:
-    """The bytes of an attachment of the request that is being read."""
-    data = _ATTACHED.get().get(message.number)
-    if data is None:
-        raise Problem(
-            Reason.INVALID_TENSOR,
-            "there is no such attachment; they belong to streams",
-            field=field,
-            given=str(message.number),
-        )
-    return data
 
 
 def _from_bytes(data: bytes | memoryview, dtype: np.dtype[Any], shape: tuple[int, ...], field: str) -> Array:

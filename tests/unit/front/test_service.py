@@ -57,11 +57,12 @@ class Front:
         return self.metrics.registry.get_sample_value("gradserve_requests_total", labels) or 0.0
 
     def used(self) -> int:
-        """Bytes that are reserved once the last answer's thread is done with it."""
+        """Bytes that are reserved, but for the store, once the last answer's thread is done with it."""
+        budget = self.engine.budget
         deadline = time.monotonic() + 5
-        while self.engine.budget.used and time.monotonic() < deadline:
+        while (used := budget.used - budget.used_by(Purpose.STORE)) and time.monotonic() < deadline:
             time.sleep(0.01)
-        return self.engine.budget.used
+        return used
 
 
 @contextmanager
@@ -154,9 +155,6 @@ OPTIONS: list[tuple[str, Callable[[Request], object]]] = [
     ("options.precision", lambda one: setattr(one.options, "precision", 1)),
     ("options.micro_batches", lambda one: setattr(one.options, "micro_batches", 2)),
     ("options.loss_scale", lambda one: setattr(one.options, "loss_scale", 8.0)),
-    ("weights.keep", lambda one: setattr(one.weights, "keep", True)),
-    ("weights.digest", lambda one: one.weights.digest.SetInParent()),
-    ("network.digest", lambda one: one.network.digest.SetInParent()),
 ]
 
 

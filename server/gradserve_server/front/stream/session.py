@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 import logging
 import queue
 import threading
@@ -23,7 +22,6 @@ from gradserve_server.front.engine import Engine, Finished
 from gradserve_server.front.status import fault, to_status
 from gradserve_server.front.stream.parts import Part, answer, chunks, read_part
 from gradserve_server.front.stream.pending import Pending
-from gradserve_server.front.tensors import attached
 
 _LOGGER = logging.getLogger("gradserve_server.front")
 
@@ -199,9 +197,7 @@ class Session:
             task = self._engine.find_task(kind, pending.content)
             if task is None:
                 request = pending.request or convert.parse(kind.message, pending.content)
-                with attached(pending.attachments):
-                    task = self._engine.read_task(kind, request)
-                task = dataclasses.replace(task, in_regions=bool(pending.attachments))
+                task = self._engine.read_task(kind, request, pending.attachments)
             finished = self._engine.run(kind, task, pending, split=True)
         except Problem as problem:
             self._fail(pending, problem)

@@ -1,0 +1,1 @@
+"""Networks and weights by content address."""
