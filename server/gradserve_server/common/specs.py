@@ -51,10 +51,21 @@ class SymbolicSpec(msgspec.Struct, frozen=True, array_like=True):
 
 
 class NetworkSource(msgspec.Struct, frozen=True, array_like=True):
-    """A network as it was sent."""
+    """A network as it was sent.
+
+    Attributes:
+        format: what the bytes are.
+        content: the bytes.
+        hash: SHA-256 of the bytes in hexadecimal; worked out where it is not given.
+    """
 
     format: Literal["graph", "onnx", "onnx_text", "stablehlo"]
     content: bytes
+    hash: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.hash:
+            msgspec.structs.force_setattr(self, "hash", hashlib.sha256(self.content).hexdigest())
 
 
 class Mode(enum.Enum):
@@ -140,7 +151,9 @@ class ProgramSpec(msgspec.Struct, frozen=True, array_like=True):
 
     def key(self) -> bytes:
         """Stands for the spec, which holds a whole network and so is too large to keep."""
-        return hashlib.sha256(msgspec.msgpack.encode(self)).digest()
+        # Megabytes of network are hashed once, not with each request that names them by digest.
+        network = msgspec.structs.replace(self.network, content=b"")
+        return hashlib.sha256(msgspec.msgpack.encode(msgspec.structs.replace(self, network=network))).digest()
 
 
 # Name, below a sum of losses, of the vector that holds the weights of its terms.

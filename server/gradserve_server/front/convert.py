@@ -197,10 +197,11 @@ def network_source(definition: network_pb2.NetworkDefinition, most_bytes: int) -
                     field="network.digest_format",
                     expected="FORMAT_GRAPH, FORMAT_ONNX, FORMAT_ONNX_TEXT or FORMAT_STABLEHLO",
                 )
-            content = bytes(current().take(definition.digest, "network.digest").content())
+            artifact = current().take(definition.digest, "network.digest")
+            content = artifact.content()
             if form != "onnx":
                 check_size(content, "network.digest", most_bytes)
-            return NetworkSource(form, content)
+            return NetworkSource(form, content, artifact.digest.hash)
         case _:
             raise Problem(Reason.MISSING_FIELD, "there is no network", field="network")
     check_size(content, f"network.{source}", most_bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -17,7 +18,7 @@ from gradserve_server.common.budget import Budget, Purpose, Reservation
 from gradserve_server.common.config import Settings
 from gradserve_server.common.errors import Problem, Reason, ValuesNeeded
 from gradserve_server.common.metrics import Metrics
-from gradserve_server.common.specs import DescribeSpec
+from gradserve_server.common.specs import DescribeSpec, NetworkSource
 from gradserve_server.common.unknown_fields import refuse_unknown
 from gradserve_server.front import convert
 from gradserve_server.front.answers import tensor_spec
@@ -124,7 +125,7 @@ class Engine:
         most = self._settings.max_definition_bytes
         with reading(Reading(store=self.store)) as read:
             source = convert.network_source(request.network, most)
-        network = self._hold(read, source.content)
+        network = self._hold(read, source)
         loss, vectors = read_loss(request.loss, most) if request.HasField("loss") else (b"", {})
         spec = DescribeSpec(
             network=source,
@@ -215,7 +216,7 @@ class Engine:
             task = kind.task(request, self._settings.max_definition_bytes)
         appendix = b""
         if kind.message is service.ComputeGradientsRequest:
-            network = self._hold(found, task.spec.network.content)
+            network = self._hold(found, task.spec.network)
             held = service.ComputeGradientsResponse(network_digest=digest_message(network))
             if found.kept is not None:
                 held.weights_digest.CopyFrom(digest_message(found.kept))
@@ -228,12 +229,12 @@ class Engine:
             is_kept=found.kept is not None,
         )
 
-    def _hold(self, read: Reading, content: bytes) -> Digest:
+    def _hold(self, read: Reading, network: NetworkSource) -> Digest:
         """The address of a network, which is held as long as there is room."""
-        try:
-            return self.store.keep(read.identity, content)
-        except Problem:
-            return Digest.of(content)
+        digest = Digest(network.hash, len(network.content))
+        with contextlib.suppress(Problem):
+            self.store.keep(read.identity, network.content, digest)
+        return digest
 
     def run(self, kind: Kind, task: convert.Task, caller: Caller, *, split: bool) -> Finished:
         """Makes the program if there is none, runs it in memory of the budget, and makes the answer of its results."""

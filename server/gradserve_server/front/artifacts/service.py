@@ -76,7 +76,7 @@ class Artifacts:
                 expected=f"0 to {digest.size}",
             )
         for offset in range(request.offset, digest.size, PIECE_BYTES):
-            yield service.DownloadResponse(offset=offset, data=bytes(content[offset : offset + PIECE_BYTES]))
+            yield service.DownloadResponse(offset=offset, data=content[offset : offset + PIECE_BYTES])
 
     def delete(self, request: service.DeleteRequest, identity: str) -> service.DeleteResponse:
         """Delete."""

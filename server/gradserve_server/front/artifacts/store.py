@@ -16,7 +16,7 @@ import numpy as np
 from gradserve.v1 import tensor_pb2
 from gradserve_server.common.budget import Budget, Purpose, Reservation
 from gradserve_server.common.errors import Problem, Reason
-from gradserve_server.common.memory import ALIGNMENT, round_up
+from gradserve_server.common.memory import round_up
 from gradserve_server.front.artifacts import canonical
 from gradserve_server.front.tensors import Array, read_safetensors
 from gradserve_server.worker.interface import Region
@@ -58,31 +58,47 @@ class Digest:
 
 @final
 class Artifact:
-    """Bytes with an address, in memory that the worker sees; it goes with the last reference to it.
+    """Bytes with an address; they go with the last reference to it.
+
+    It lies in one of three ways: as it was sent, in a region or as bytes; or, once it was used as weights, as a header
+    and arrays in a region that the worker sees.
 
     Attributes:
         digest: its address.
     """
 
-    def __init__(self, digest: Digest, region: Region, reservation: Reservation, make_region: MakeRegion) -> None:
+    def __init__(
+        self, digest: Digest, reservation: Reservation, make_region: MakeRegion, content: Region | bytes | None = None
+    ) -> None:
         self.digest = digest
+        self._reservation = reservation
         self._make_region = make_region
+        self._lock = threading.Lock()
+        self._region = content if not isinstance(content, bytes) else None
+        self._bytes = content if isinstance(content, bytes) else None
         self._start = b""
         self._arrays: dict[str, Array] | None = None
-        self._region = region
-        self._reservation = reservation
-        self._lock = threading.Lock()
 
     def fill(self, start: bytes, arrays: Mapping[str, Array]) -> None:
-        """Copies weights in the canonical form into its memory, which has `room_for` them."""
-        self._start = start
-        self._arrays = _lay_out({name: arrays[name] for name in sorted(arrays)}, self._region.memory)
+        """Copies weights, of which `start` is the header of the file, into memory that the worker sees."""
+        region = self._make_region(room_for(arrays.values()))
+        placed = _lay_out(arrays, region.memory)
+        before, self._region, self._bytes = self._region, region, None
+        self._start, self._arrays = start, placed
+        if before is not None:
+            before.close()
 
-    def content(self) -> memoryview:
-        """All of its bytes; of weights that came as tensors, a copy."""
-        if self._arrays is None:
-            return self._region.memory[: self.digest.size]
-        return memoryview(b"".join([self._start, *(one.tobytes() for one in self._arrays.values())]))
+    def content(self) -> bytes:
+        """All of its bytes, of which there is one copy if they are asked for as often as not."""
+        with self._lock:
+            if self._arrays is not None:
+                return b"".join([self._start, *(one.tobytes() for one in self._arrays.values())])
+            if self._bytes is None:
+                assert self._region is not None
+                self._bytes = bytes(self._region.memory[: self.digest.size])
+                self._region.close()
+                self._region = None
+            return self._bytes
 
     def weights(self, field: str) -> dict[str, Array]:
         """It, read as a safetensors file: arrays by name, aligned so that runs take them from where they lie.
@@ -92,22 +108,20 @@ class Artifact:
         """
         with self._lock:
             if self._arrays is None:
-                memory = self._region.memory[: self.digest.size]
+                held = self._bytes if self._region is None else self._region.memory[: self.digest.size]
+                memory = memoryview(held or b"")
                 arrays = read_safetensors(memory, field)
-                if not all(_is_aligned(one) for one in arrays.values()):
-                    start = bytes(memory[: 8 + int.from_bytes(memory[:8], "little")])
-                    larger = self._make_region(room_for(arrays.values()))
-                    arrays = _lay_out(arrays, larger.memory)
-                    self._region.close()
-                    self._region, self._start = larger, start
-                    self._arrays = arrays
-                else:
-                    return arrays
+                # In the order of their data, of which the file is made again.
+                places = {name: array.ctypes.data for name, array in arrays.items()}
+                start = bytes(memory[: 8 + int.from_bytes(memory[:8], "little")])
+                self.fill(start, {name: arrays[name] for name in sorted(arrays, key=lambda name: places[name])})
+            assert self._arrays is not None
             return self._arrays
 
     def __del__(self) -> None:
         self._arrays = None
-        self._region.close()
+        if self._region is not None:
+            self._region.close()
         self._reservation.close()
 
 
@@ -126,10 +140,6 @@ def _lay_out(arrays: Mapping[str, Array], memory: memoryview) -> dict[str, Array
         placed[name] = room
         place += round_up(array.nbytes)
     return placed
-
-
-def _is_aligned(array: Array) -> bool:
-    return bool(array.ctypes.data % ALIGNMENT == 0)
 
 
 @final
@@ -184,7 +194,7 @@ class _Upload:
                 given=self.digest.hash,
                 expected=found,
             )
-        return Artifact(self.digest, self._region, self._reservation, make_region)
+        return Artifact(self.digest, self._reservation, make_region, self._region)
 
     def drop(self) -> None:
         """Gives the memory back."""
@@ -241,17 +251,15 @@ class Store:
             )
         return artifact
 
-    def keep(self, identity: str, content: bytes) -> Digest:
-        """Holds `content`.
+    def keep(self, identity: str, content: bytes, digest: Digest | None = None) -> Digest:
+        """Holds `content`, which has this digest.
 
         Raises:
             Problem: there is no room.
         """
-        digest = Digest.of(content)
+        digest = digest or Digest.of(content)
         if self.find(identity, digest) is None:
-            region, reservation = self._room(digest.size, digest.size)
-            region.memory[: digest.size] = content
-            self._add(identity, Artifact(digest, region, reservation, self._region))
+            self._add(identity, Artifact(digest, self._reserve(digest.size, digest.size), self._region, content))
         return digest
 
     def keep_arrays(self, identity: str, arrays: Mapping[str, Array]) -> Digest:
@@ -263,8 +271,8 @@ class Store:
         start = canonical.header(arrays)
         digest = Digest(*canonical.digest(start, arrays))
         if self.find(identity, digest) is None:
-            artifact = Artifact(digest, *self._room(digest.size, room_for(arrays.values())), self._region)
-            artifact.fill(start, arrays)
+            artifact = Artifact(digest, self._reserve(digest.size, room_for(arrays.values())), self._region)
+            artifact.fill(start, {name: arrays[name] for name in sorted(arrays)})
             self._add(identity, artifact)
         return digest
 
@@ -285,8 +293,12 @@ class Store:
             upload = self._uploads.get(key)
         if upload is not None:
             return upload
-        region, reservation = self._room(digest.size, digest.size)
-        upload = _Upload(digest, region, reservation)
+        reservation = self._reserve(digest.size, digest.size)
+        try:
+            upload = _Upload(digest, self._region(digest.size), reservation)
+        except BaseException:
+            reservation.close()
+            raise
         with self._lock:
             first = self._uploads.setdefault(key, upload)
         if first is not upload:
@@ -304,8 +316,8 @@ class Store:
         if mine:
             self._add(identity, upload.finish(self._region))
 
-    def _room(self, size: int, nbytes: int) -> tuple[Region, Reservation]:
-        """Memory for an artifact; what was used longest ago makes way."""
+    def _reserve(self, size: int, nbytes: int) -> Reservation:
+        """Room for an artifact; what was used longest ago makes way."""
         if size > self._most_bytes:
             raise Problem(
                 Reason.TOO_LARGE,
@@ -316,12 +328,7 @@ class Store:
                 metadata={"needed_bytes": str(size), "limit_bytes": str(self._most_bytes)},
             )
         self._let_go(size + self._bytes - self._most_bytes)
-        reservation = self._budget.reserve((Purpose.STORE, nbytes))
-        try:
-            return self._region(nbytes), reservation
-        except BaseException:
-            reservation.close()
-            raise
+        return self._budget.reserve((Purpose.STORE, nbytes))
 
     def _let_go(self, nbytes: int) -> None:
         """Lets go of so many bytes, what was used longest ago first."""
