@@ -35,6 +35,7 @@ from gradserve.errors import (
 )
 from gradserve.exporting import from_jax
 from gradserve.files import load, load_loss, load_onnx, onnx_text, save
+from gradserve.held import HeldWeights
 from gradserve.initializers import (
     Initializer,
     constant_initializer,
@@ -175,6 +176,7 @@ __all__ = [
     "GradientSummary",
     "GradserveError",
     "GraphBuilder",
+    "HeldWeights",
     "Initializer",
     "InvalidRequest",
     "Layer",

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar, final
 
@@ -14,15 +14,16 @@ import grpc
 import grpc.aio
 
 from gradserve import requests
-from gradserve.errors import ClientClosed, GradserveError
+from gradserve.errors import ClientClosed, GradserveError, MissingContent
+from gradserve.held import HeldWeights, committed_bytes, hold, upload_requests
 from gradserve.losses import Loss
 from gradserve.network import Network
-from gradserve.requests import Call, Checkpointing, Mode, Precision
+from gradserve.requests import Call, Checkpointing, Mode, Precision, with_content
 from gradserve.results import ForwardResult, GradientResult, NetworkDescription, ServerInfo
 from gradserve.tensors import Array, ArrayLike, DTypeLike
 from gradserve.traces import TraceResult
 from gradserve.transport.attempts import Attempts
-from gradserve.transport.channel import SERVICE, Seen, Settings, announce_compilation
+from gradserve.transport.channel import ARTIFACTS, SERVICE, Seen, Settings, announce_compilation
 from gradserve.transport.retry import RetryPolicy
 from gradserve.transport.status import to_error
 from gradserve.weights import Weights
@@ -75,6 +76,7 @@ class AsyncClient:
         self._metadata = self._settings.metadata
         self._methods: dict[str, grpc.aio.UnaryUnaryMultiCallable[Any, Any]] = {}
         self._seen = Seen()
+        self._holds = Seen()
         # Made at the first call: a channel belongs to the event loop it was made in.
         self._channel: grpc.aio.Channel | None = None
         self._closed = False
@@ -125,6 +127,7 @@ class AsyncClient:
             seed=seed,
             precision=precision,
             checkpointing=checkpointing,
+            is_held=self._holds.knows,
         )
         return await self._run(call, timeout)
 
@@ -151,6 +154,7 @@ class AsyncClient:
             mode=mode,
             seed=seed,
             precision=precision,
+            is_held=self._holds.knows,
         )
         return await self._run(call, timeout)
 
@@ -179,6 +183,7 @@ class AsyncClient:
             mode=mode,
             seed=seed,
             precision=precision,
+            is_held=self._holds.knows,
         )
         return await self._run(call, timeout)
 
@@ -212,6 +217,24 @@ class AsyncClient:
         """As `Client.initialize`."""
         return await self._run(requests.initialize(network, seed), timeout)
 
+    async def put(self, weights: Mapping[str, ArrayLike] | bytes, *, timeout: float | None = None) -> HeldWeights:
+        """As `Client.put`."""
+        held = hold(weights)
+        attempts = Attempts(self._settings, timeout)
+        while True:
+            try:
+                there = await self._upload(held, None, attempts.remaining())
+                if there < held.size_bytes:
+                    await self._upload(held, there, attempts.remaining())
+                return held
+            except GradserveError as error:
+                wait = attempts.wait_after(error)
+            await asyncio.sleep(wait)
+
+    async def put_fresh(self, network: Network, seed: int = 0, *, timeout: float | None = None) -> HeldWeights:
+        """As `Client.put_fresh`."""
+        return await self._run(requests.put_fresh(network, seed), timeout)
+
     async def server_info(self, *, timeout: float | None = None) -> ServerInfo:
         """As `Client.server_info`."""
         return await self._run(requests.server_info(), timeout)
@@ -240,7 +263,13 @@ class AsyncClient:
         attempts = Attempts(self._settings, timeout)
         while True:
             try:
-                return call.read(await self._attempt(call, attempts.remaining()))
+                answer = call.read(await self._attempt(call, attempts.remaining()))
+                if call.network is not None:
+                    self._holds.add(call.network)
+                return answer
+            except MissingContent as error:
+                call = with_content(call, error)
+                continue
             except GradserveError as error:
                 wait = attempts.wait_after(error)
             await asyncio.sleep(wait)
@@ -251,22 +280,43 @@ class AsyncClient:
         Raises:
             GradserveError: it failed.
         """
-        if self._closed:
-            raise self._closed_error()
-        try:
+
+        async def send() -> bytes:
             sent = self._method(call.method)(call.message, timeout=timeout, metadata=self._metadata)
             if not self._seen.knows(call.signature):
                 announce_compilation(await sent.initial_metadata(), self._settings.on_compile)
-            answer = await sent
+            return bytes(await sent)
+
+        answer = await self._answered(send(), call.method)
+        self._seen.add(call.signature)
+        return answer
+
+    async def _upload(self, held: HeldWeights, offset: int | None, timeout: float | None) -> int:
+        """As `Client._upload`."""
+
+        async def send() -> bytes:
+            method: grpc.aio.StreamUnaryMultiCallable[Any, Any] = self._open().stream_unary(ARTIFACTS + "Upload")
+            return bytes(await method(upload_requests(held, offset), timeout=timeout, metadata=self._metadata))
+
+        return committed_bytes(await self._answered(send(), "Upload"))
+
+    async def _answered(self, sent: Coroutine[Any, Any, bytes], method: str) -> bytes:
+        """What the server answers.
+
+        Raises:
+            GradserveError: it failed.
+        """
+        if self._closed:
+            sent.close()
+            raise self._closed_error()
+        try:
+            return await sent
         except grpc.aio.AioRpcError as error:
-            problem = to_error(error.code(), error.details(), error.trailing_metadata(), call.method)
+            problem = to_error(error.code(), error.details(), error.trailing_metadata(), method)
         except (asyncio.CancelledError, grpc.aio.UsageError):
             if not self._ended_by_close():
                 raise
             problem = self._closed_error()
-        else:
-            self._seen.add(call.signature)
-            return bytes(answer)
         raise problem
 
     def _method(self, name: str) -> grpc.aio.UnaryUnaryMultiCallable[Any, Any]:

@@ -11,15 +11,16 @@ from typing import Any, Self, TypeVar, cast, final
 import grpc
 
 from gradserve import requests
-from gradserve.errors import ClientClosed, GradserveError
+from gradserve.errors import ClientClosed, GradserveError, MissingContent
+from gradserve.held import HeldWeights, committed_bytes, hold, upload_requests
 from gradserve.losses import Loss
 from gradserve.network import Network
-from gradserve.requests import Call, Checkpointing, Mode, Precision, Streamed
+from gradserve.requests import Call, Checkpointing, Mode, Precision, Streamed, with_content
 from gradserve.results import ForwardResult, GradientResult, NetworkDescription, ServerInfo
 from gradserve.tensors import Array, ArrayLike, DTypeLike
 from gradserve.traces import TraceResult
 from gradserve.transport.attempts import Attempts
-from gradserve.transport.channel import SERVICE, Seen, Settings, announce_compilation, announce_long_wait
+from gradserve.transport.channel import ARTIFACTS, SERVICE, Seen, Settings, announce_compilation, announce_long_wait
 from gradserve.transport.retry import RetryPolicy
 from gradserve.transport.status import to_error
 from gradserve.transport.stream import Stream, StreamsUnknown
@@ -89,6 +90,7 @@ class Client:
         self._metadata = self._settings.metadata
         self._methods: dict[str, grpc.UnaryUnaryMultiCallable[Any, Any]] = {}
         self._seen = Seen()
+        self._holds = Seen()
         self._stream = Stream(self._channel, self._metadata)
         self._has_streams = True
         self._closed = False
@@ -129,7 +131,7 @@ class Client:
 
         Args:
             network: the network.
-            weights: arrays by name, the bytes of a safetensors file, or `seeded`.
+            weights: arrays by name, the bytes of a safetensors file, `seeded`, or what `put` gave.
             batch: inputs and targets by name; the first axis counts examples.
             loss: the loss.
             parameters: whose gradients come back, by name or pattern, where ``*`` stands for any
@@ -169,6 +171,7 @@ class Client:
             seed=seed,
             precision=precision,
             checkpointing=checkpointing,
+            is_held=self._holds.knows,
         )
         return self._run(call, timeout)
 
@@ -213,6 +216,7 @@ class Client:
             mode=mode,
             seed=seed,
             precision=precision,
+            is_held=self._holds.knows,
         )
         return self._run(call, timeout)
 
@@ -261,6 +265,7 @@ class Client:
             mode=mode,
             seed=seed,
             precision=precision,
+            is_held=self._holds.knows,
         )
         return self._run(call, timeout)
 
@@ -321,6 +326,48 @@ class Client:
         """
         return self._run(requests.initialize(network, seed), timeout)
 
+    def put(self, weights: Mapping[str, ArrayLike] | bytes, *, timeout: float | None = None) -> HeldWeights:
+        """Sends weights once, for calls that then name them instead of sending them again.
+
+        Nothing is sent if the server holds them already. Where it forgets them later, calls send them along once more.
+
+        Example:
+            >>> held = client.put(weights)
+            >>> for batch in batches:
+            ...     client.gradients(net, held, batch, loss=loss)
+
+        Args:
+            weights: arrays by name, or the bytes of a safetensors file.
+            timeout: seconds, in place of the client's.
+
+        Raises:
+            GradserveError: the subclass says what to do about it; `LimitExceeded` if they never fit.
+        """
+        held = hold(weights)
+        attempts = Attempts(self._settings, timeout)
+        while True:
+            try:
+                there = self._upload(held, None, attempts.remaining())
+                if there < held.size_bytes:
+                    self._upload(held, there, attempts.remaining())
+                return held
+            except GradserveError as error:
+                wait = attempts.wait_after(error)
+            time.sleep(wait)
+
+    def put_fresh(self, network: Network, seed: int = 0, *, timeout: float | None = None) -> HeldWeights:
+        """Draws fresh weights that stay on the server, as `initialize` draws them: nothing large is sent.
+
+        Args:
+            network: the network.
+            seed: the same seed gives the same weights.
+            timeout: seconds, in place of the client's.
+
+        Raises:
+            GradserveError: the subclass says what to do about it.
+        """
+        return self._run(requests.put_fresh(network, seed), timeout)
+
     def server_info(self, *, timeout: float | None = None) -> ServerInfo:
         """Version, devices, limits and operations of the server.
 
@@ -359,10 +406,18 @@ class Client:
         while True:
             try:
                 if call.streamed is not None and self._has_streams:
-                    return self._attempt_streamed(call, call.streamed, attempts.remaining())
-                return call.read(self._attempt(call, attempts.remaining()))
+                    answer = self._attempt_streamed(call, call.streamed, attempts.remaining())
+                else:
+                    answer = call.read(self._attempt(call, attempts.remaining()))
+                if call.network is not None:
+                    self._holds.add(call.network)
+                return answer
             except StreamsUnknown:
                 self._has_streams = False
+                continue
+            except MissingContent as error:
+                # Sent along, it reaches the replica that answers, whichever that is.
+                call = with_content(call, error)
                 continue
             except GradserveError as error:
                 wait = attempts.wait_after(error)
@@ -385,6 +440,25 @@ class Client:
         answer = self._stream.ask(streamed(), call.method, timeout, announce)
         self._seen.add(call.signature)
         return answer
+
+    def _upload(self, held: HeldWeights, offset: int | None, timeout: float | None) -> int:
+        """Sends weights from a byte on, or asks where to start. Tells how many bytes the server has.
+
+        Raises:
+            GradserveError: it failed.
+        """
+        if self._closed:
+            raise self._closed_error()
+        try:
+            method: grpc.StreamUnaryMultiCallable[Any, Any] = self._channel.stream_unary(ARTIFACTS + "Upload")
+            answer = method(upload_requests(held, offset), timeout=timeout, metadata=self._metadata)
+        except grpc.RpcError as error:
+            problem = self._problem(error, "Upload")
+        except (ValueError, grpc.FutureCancelledError):
+            problem = self._closed_error()
+        else:
+            return committed_bytes(answer)
+        raise problem
 
     def _attempt(self, call: Call[Any], timeout: float | None) -> bytes:
         """Sends the call once.

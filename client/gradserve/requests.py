@@ -6,14 +6,15 @@ Both clients send what this file prepares, so that they cannot drift apart.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, Generic, Literal, TypeVar, final
 
 from google.protobuf.message import Message
 
 from gradserve.casting import batch_array, weight_arrays
-from gradserve.errors import InvalidRequest
+from gradserve.errors import InvalidRequest, MissingContent
+from gradserve.held import SMALLEST_NETWORK, HeldWeights, address_of, is_double
 from gradserve.layers import whole
 from gradserve.losses import Loss
 from gradserve.network import Format, Network
@@ -24,6 +25,7 @@ from gradserve.results import (
     ServerInfo,
     forward_of,
     gradients_of,
+    parse,
     read_description,
     read_forward,
     read_gradients,
@@ -33,7 +35,7 @@ from gradserve.results import (
 from gradserve.tensors import Array, ArrayLike, DTypeLike, message_bytes, to_data_type, to_dtype
 from gradserve.traces import TraceResult, read_trace
 from gradserve.v1 import gradient_service_pb2 as service_pb2
-from gradserve.v1 import network_pb2
+from gradserve.v1 import network_pb2, tensor_pb2
 from gradserve.weights import Seeded, Weights
 from gradserve.wire import STREAMED_BYTES, Piece, field, join, nested, tensor_map
 
@@ -72,9 +74,26 @@ _DEFINITIONS: dict[Format, tuple[str, int]] = {
     "stablehlo": ("stablehlo", _Definition.STABLEHLO_FIELD_NUMBER),
 }
 
+_DIGEST_FORMATS: dict[Format, network_pb2.NetworkDefinition.Format] = {
+    "graph": _Definition.FORMAT_GRAPH,
+    "onnx": _Definition.FORMAT_ONNX,
+    "onnx_text": _Definition.FORMAT_ONNX_TEXT,
+    "stablehlo": _Definition.FORMAT_STABLEHLO,
+}
+
+_KEEP = service_pb2.Weights(keep=True).SerializeToString()
+
 _Gradients = service_pb2.ComputeGradientsRequest
 _Forward = service_pb2.ForwardRequest
 _Trace = service_pb2.TraceRequest
+
+
+IsHeld = Callable[[Network], bool]
+"""Whether the server was sent a network before."""
+
+
+def _nothing_held(_: Network) -> bool:
+    return False
 
 
 @final
@@ -107,10 +126,13 @@ class Call(Generic[Answer]):
         read: makes the answer of the serialized response.
         signature: equal for calls that the server computes with one compiled program; None for
             calls that compile nothing.
+        with_content: makes the same call with the content of what it names by digest ``hash/size``, or None where the
+            client does not have it; None where it names nothing.
+        network: what the server holds after it.
         streamed: makes the same call for a stream; None where it is as well off without.
     """
 
-    __slots__ = ("_message", "method", "read", "signature", "streamed")
+    __slots__ = ("_message", "method", "network", "read", "signature", "streamed", "with_content")
 
     def __init__(
         self,
@@ -119,11 +141,16 @@ class Call(Generic[Answer]):
         read: Callable[[bytes], Answer],
         signature: Hashable = None,
         streamed: Callable[[], Streamed[Answer]] | None = None,
+        *,
+        with_content: Callable[[str], Call[Answer] | None] | None = None,
+        network: Network | None = None,
     ) -> None:
         self.method = method
         self.read = read
         self.signature = signature
         self.streamed = streamed
+        self.with_content = with_content
+        self.network = network
         self._message = message
 
     @property
@@ -155,8 +182,9 @@ def gradients(
     seed: int = 0,
     precision: Precision | None = None,
     checkpointing: Checkpointing | None = None,
+    is_held: IsHeld = _nothing_held,
 ) -> Call[GradientResult]:
-    """ComputeGradients; the arguments are those of `Client.gradients`."""
+    """ComputeGradients; the arguments are those of `Client.gradients`, and which networks the server holds."""
     rest = _selection(
         _names(parameters, "parameters"),
         _names(inputs, "inputs"),
@@ -169,21 +197,19 @@ def gradients(
         _names(shared, "shared"),
     )
     how = (mode, precision, checkpointing)
-    tensors = _tensors(network, weights, batch)
     tail: list[Piece] = [
         _loss(loss, _Gradients.LOSS_FIELD_NUMBER),
         rest,
         _options(_Gradients.OPTIONS_FIELD_NUMBER, how, seed),
     ]
-    pieces, headers = tensors.pieces()
-    pieces += tail
-    signature = ("ComputeGradients", network, loss.form, rest, how, *headers)
-    if tensors.nbytes <= STREAMED_BYTES:
-        return Call("ComputeGradients", join(pieces), read_gradients, signature)
-    streamed = partial(
-        _streamed, tensors, tail, "compute_gradients", service_pb2.ComputeGradientsResponse, gradients_of
+    form = _Form(
+        "ComputeGradients",
+        read_gradients,
+        "compute_gradients",
+        service_pb2.ComputeGradientsResponse,
+        gradients_of,
     )
-    return Call("ComputeGradients", partial(join, pieces), read_gradients, signature, streamed)
+    return _call(form, _tensors(network, weights, batch, is_held), tail, (loss.form, rest, how))
 
 
 def forward(
@@ -196,21 +222,16 @@ def forward(
     mode: Mode | None = None,
     seed: int = 0,
     precision: Precision | None = None,
+    is_held: IsHeld = _nothing_held,
 ) -> Call[ForwardResult]:
-    """Forward; the arguments are those of `Client.forward`."""
+    """Forward; the arguments are those of `Client.forward`, and which networks the server holds."""
     rest = message_bytes(_Forward(outputs=_names(outputs, "outputs")))
     how = (mode, precision, None)
-    tensors = _tensors(network, weights, batch)
     tail: list[Piece] = [rest, _options(_Forward.OPTIONS_FIELD_NUMBER, how, seed)]
     if loss is not None:
         tail.append(_loss(loss, _Forward.LOSS_FIELD_NUMBER))
-    pieces, headers = tensors.pieces()
-    pieces += tail
-    signature = ("Forward", network, loss and loss.form, rest, how, *headers)
-    if tensors.nbytes <= STREAMED_BYTES:
-        return Call("Forward", join(pieces), read_forward, signature)
-    streamed = partial(_streamed, tensors, tail, "forward", service_pb2.ForwardResponse, forward_of)
-    return Call("Forward", partial(join, pieces), read_forward, signature, streamed)
+    form = _Form("Forward", read_forward, "forward", service_pb2.ForwardResponse, forward_of)
+    return _call(form, _tensors(network, weights, batch, is_held), tail, (loss and loss.form, rest, how))
 
 
 def trace(
@@ -224,16 +245,30 @@ def trace(
     mode: Mode | None = None,
     seed: int = 0,
     precision: Precision | None = None,
+    is_held: IsHeld = _nothing_held,
 ) -> Call[TraceResult]:
-    """Trace; the arguments are those of `Client.trace`."""
+    """Trace; the arguments are those of `Client.trace`, and which networks the server holds."""
     most = whole(whole_tensors_up_to, "whole_tensors_up_to", 0)
     rest = message_bytes(_Trace(whole_tensors_up_to=most, names=_names(names, "names")))
     how = (mode, precision, None)
-    pieces, headers = _tensors(network, weights, batch).pieces()
-    pieces.append(_loss(loss, _Trace.LOSS_FIELD_NUMBER))
-    pieces.append(rest)
-    pieces.append(_options(_Trace.OPTIONS_FIELD_NUMBER, how, seed))
-    return Call("Trace", join(pieces), read_trace, ("Trace", network, loss.form, rest, how, *headers))
+    tail: list[Piece] = [
+        _loss(loss, _Trace.LOSS_FIELD_NUMBER),
+        rest,
+        _options(_Trace.OPTIONS_FIELD_NUMBER, how, seed),
+    ]
+    return _call(_Form("Trace", read_trace), _tensors(network, weights, batch, is_held), tail, (loss.form, rest, how))
+
+
+def with_content(call: Call[Answer], error: MissingContent) -> Call[Answer]:
+    """The call with the content of what the server told it does not hold.
+
+    Raises:
+        MissingContent: the client does not have it.
+    """
+    more = None if call.with_content is None else call.with_content(error.metadata.get("missing", ""))
+    if more is None:
+        raise error
+    return more
 
 
 def describe(
@@ -272,6 +307,19 @@ def initialize(network: Network, seed: int = 0) -> Call[dict[str, Array]]:
     return Call("InitializeWeights", message_bytes(request), read_weights, signature)
 
 
+def put_fresh(network: Network, seed: int = 0) -> Call[HeldWeights]:
+    """InitializeWeights that keeps them; the arguments are those of `Client.put_fresh`."""
+    request = service_pb2.InitializeWeightsRequest(
+        network=_definition(network), seed=whole(seed, "seed", _INTEGERS), keep_only=True
+    )
+    return Call("InitializeWeights", message_bytes(request), _read_held, ("InitializeWeights", network))
+
+
+def _read_held(content: bytes) -> HeldWeights:
+    digest = parse(service_pb2.InitializeWeightsResponse, content).digest
+    return HeldWeights(digest.hash, digest.size_bytes, None, b"")
+
+
 def server_info() -> Call[ServerInfo]:
     """GetServerInfo."""
     return Call("GetServerInfo", b"", read_server_info)
@@ -283,16 +331,22 @@ class _Tensors:
     """Network, weights and batch of a request. Their fields have the same numbers in all requests.
 
     Attributes:
-        network: the network's field.
+        network: the network.
         weights: arrays by name; None where they are sent in another way.
         other_weights: content of the `Weights` message, and what tells its form, where they are.
         batch: arrays by name.
+        by_digest: whether the network is named by its digest.
+        held: the weights, where they are named by their digest.
+        keep: whether the server is to hold the weights.
     """
 
-    network: list[Piece]
+    network: Network
     weights: dict[str, Array] | None
     other_weights: tuple[list[Piece], list[bytes]] | None
     batch: dict[str, Array]
+    by_digest: bool = False
+    held: HeldWeights | None = None
+    keep: bool = False
 
     @property
     def nbytes(self) -> int:
@@ -303,21 +357,39 @@ class _Tensors:
 
     def pieces(self, attached: list[Array] | None = None) -> tuple[list[Piece], list[bytes]]:
         """All of it as pieces of a request, and what tells names and shapes; see `wire.tensor_map`."""
-        pieces = self.network.copy()
+        pieces = _network_by_digest(self.network) if self.by_digest else _network(self.network)
         headers: list[bytes] = []
+        kept: list[Piece] = [_KEEP] if self.keep else []
         if self.weights is not None:
             inner, headers = tensor_map(service_pb2.NamedTensors.BY_NAME_FIELD_NUMBER, self.weights, attached)
-            pieces += nested(_Gradients.WEIGHTS_FIELD_NUMBER, nested(service_pb2.Weights.TENSORS_FIELD_NUMBER, inner))
+            content = nested(service_pb2.Weights.TENSORS_FIELD_NUMBER, inner)
+            pieces += nested(_Gradients.WEIGHTS_FIELD_NUMBER, content + kept)
         elif self.other_weights is not None:
             content, headers = self.other_weights
-            pieces += nested(_Gradients.WEIGHTS_FIELD_NUMBER, content)
+            pieces += nested(_Gradients.WEIGHTS_FIELD_NUMBER, content + kept)
         batch_pieces, batch_headers = tensor_map(_Gradients.BATCH_FIELD_NUMBER, self.batch, attached)
         return pieces + batch_pieces, headers + batch_headers
 
+    def with_content(self, missing: str) -> _Tensors | None:
+        """The same with the content of what is missing, named ``hash/size``; None where that is not here."""
+        if self.by_digest and missing == _written(address_of(self.network)):
+            return replace(self, by_digest=False)
+        if self.held is None or self.held.content is None or missing != _written(self.held.address):
+            return None
+        named, other, _ = _weights(self.held.content)
+        return replace(self, weights=named, other_weights=other, held=None, keep=True)
 
-def _tensors(network: Network, weights: Weights | None, batch: Mapping[str, ArrayLike]) -> _Tensors:
+
+def _written(address: tensor_pb2.Digest) -> str:
+    """As errors name it."""
+    return f"{address.hash}/{address.size_bytes}"
+
+
+def _tensors(
+    network: Network, weights: Weights | None, batch: Mapping[str, ArrayLike], is_held: IsHeld = _nothing_held
+) -> _Tensors:
     """What the caller gave, as it is sent."""
-    field_of_network = _network(network)
+    _checked_network(network)
     named, other, double = _weights(weights)
     if not isinstance(batch, Mapping):
         raise InvalidRequest.because("no batch", field="batch", given=type(batch).__name__, expected="arrays by name")
@@ -326,20 +398,58 @@ def _tensors(network: Network, weights: Weights | None, batch: Mapping[str, Arra
         _name(name, "batch"): batch_array(one, declared.get(name), double, f"batch.{name}")
         for name, one in batch.items()
     }
-    return _Tensors(field_of_network, named, other, arrays)
+    by_digest = len(network.to_bytes()) >= SMALLEST_NETWORK and is_held(network)
+    held = weights if isinstance(weights, HeldWeights) else None
+    return _Tensors(network, named, other, arrays, by_digest, held)
 
 
-def _streamed(
-    tensors: _Tensors,
-    tail: list[Piece],
-    part: str,
-    answer: type[Message],
-    read: Callable[[Any, Mapping[int, memoryview]], Answer],
-) -> Streamed[Answer]:
+@final
+@dataclass(frozen=True, slots=True)
+class _Form(Generic[Answer]):
+    """How a kind of call is sent and its answer read.
+
+    Attributes:
+        method: name of the RPC.
+        read: makes the answer of the serialized response.
+        part: name of the request and of its answer in the messages of a stream; empty where it takes no stream.
+        answer: class of the response.
+        assemble: makes the answer of that message and of the bytes of its attachments by number.
+    """
+
+    method: str
+    read: Callable[[bytes], Answer]
+    part: str = ""
+    answer: type[Message] = Message
+    assemble: Callable[[Any, Mapping[int, memoryview]], Answer] | None = None
+
+
+def _call(form: _Form[Answer], tensors: _Tensors, tail: list[Piece], signature: tuple[Hashable, ...]) -> Call[Answer]:
+    """The call with these tensors, and what follows them in the request."""
+    pieces, headers = tensors.pieces()
+    pieces += tail
+    compiled = (form.method, tensors.network, *signature, *headers)
+    named = tensors.by_digest or tensors.held is not None
+    more = partial(_call_with_content, form, tensors, tail, signature) if named else None
+    if not form.part or tensors.nbytes <= STREAMED_BYTES:
+        return Call(form.method, join(pieces), form.read, compiled, with_content=more, network=tensors.network)
+    streamed = partial(_streamed, form, tensors, tail)
+    message = partial(join, pieces)
+    return Call(form.method, message, form.read, compiled, streamed, with_content=more, network=tensors.network)
+
+
+def _call_with_content(
+    form: _Form[Answer], tensors: _Tensors, tail: list[Piece], signature: tuple[Hashable, ...], missing: str
+) -> Call[Answer] | None:
+    more = tensors.with_content(missing)
+    return None if more is None else _call(form, more, tail, signature)
+
+
+def _streamed(form: _Form[Answer], tensors: _Tensors, tail: list[Piece]) -> Streamed[Answer]:
     """A call with its large tensors attached."""
+    assert form.assemble is not None
     attached: list[Array] = []
     pieces, _ = tensors.pieces(attached)
-    return Streamed(part, join(pieces + tail), attached, answer, read)
+    return Streamed(form.part, join(pieces + tail), attached, form.answer, form.assemble)
 
 
 def _weights(
@@ -348,13 +458,15 @@ def _weights(
     """Arrays by name, or else the content of a `Weights` message; and whether they are float64."""
     if weights is None:
         return None, None, False
+    if isinstance(weights, HeldWeights):
+        return None, ([message_bytes(service_pb2.Weights(digest=weights.address))], [weights.start]), weights.is_double
     if isinstance(weights, Seeded):
         return None, ([message_bytes(service_pb2.Weights(seed=weights.seed))], [b"seed"]), False
     if isinstance(weights, (bytes, bytearray, memoryview)):
         content = bytes(weights)
         head = content[8 : 8 + int.from_bytes(content[:8], "little")]
         number = service_pb2.Weights.SAFETENSORS_FIELD_NUMBER
-        return None, ([field(number, len(content)), content], [head]), b'"F64"' in head
+        return None, ([field(number, len(content)), content], [head]), is_double(head)
     if isinstance(weights, Mapping):
         for name in weights:
             _name(name, "weights")
@@ -364,15 +476,21 @@ def _weights(
         "no weights",
         field="weights",
         given=type(weights).__name__,
-        expected="arrays by name, the bytes of a safetensors file, or gs.seeded(0)",
+        expected="arrays by name, the bytes of a safetensors file, gs.seeded(0), or what client.put gave",
     )
 
 
 def _network(network: Network) -> list[Piece]:
     """The network as a field, without a copy; it is field 1 of every request."""
-    content = _checked_network(network).to_bytes()
+    content = network.to_bytes()
     inner = field(_DEFINITIONS[network.format][1], len(content))
     return [field(_Gradients.NETWORK_FIELD_NUMBER, len(inner) + len(content)) + inner, content]
+
+
+def _network_by_digest(network: Network) -> list[Piece]:
+    """The address of the network as a field."""
+    content = message_bytes(_Definition(digest=address_of(network), digest_format=_DIGEST_FORMATS[network.format]))
+    return [field(_Gradients.NETWORK_FIELD_NUMBER, len(content)) + content]
 
 
 def _definition(network: Network) -> network_pb2.NetworkDefinition:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, TypeAlias, final
+from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import numpy as np
 from safetensors import SafetensorError, deserialize
@@ -17,7 +17,10 @@ from gradserve.files import FilePath
 from gradserve.layers import whole
 from gradserve.tensors import Array, ArrayLike, to_array, to_dtype
 
-_DTYPES = {
+if TYPE_CHECKING:
+    from gradserve.held import HeldWeights
+
+FILE_DTYPES = {
     "BOOL": "bool",
     "I8": "int8",
     "I16": "int16",
@@ -32,6 +35,7 @@ _DTYPES = {
     "F32": "float32",
     "F64": "float64",
 }
+"""Element types by their names in safetensors files."""
 
 
 @final
@@ -51,8 +55,8 @@ def seeded(seed: int = 0) -> Seeded:
     return Seeded(whole(seed, "weights.seed", -(2**63)))
 
 
-Weights: TypeAlias = Mapping[str, ArrayLike] | bytes | Seeded
-"""What calls take as weights: arrays by name, the bytes of a safetensors file, or `seeded`."""
+Weights: TypeAlias = "Mapping[str, ArrayLike] | bytes | Seeded | HeldWeights"
+"""What calls take as weights: arrays by name, the bytes of a safetensors file, `seeded`, or what `Client.put` gave."""
 
 
 def save_weights(weights: Mapping[str, ArrayLike], path: FilePath) -> None:
@@ -99,14 +103,14 @@ def from_safetensors(content: bytes, field: str = "safetensors") -> dict[str, Ar
         ) from None
     arrays: dict[str, Array] = {}
     for name, entry in sorted(entries, key=itemgetter(0)):
-        if entry["dtype"] not in _DTYPES:
+        if entry["dtype"] not in FILE_DTYPES:
             raise InvalidRequest.because(
                 "elements of this type do not travel",
                 field=f"{field}: {name}",
                 given=entry["dtype"],
-                expected=f"one of {', '.join(_DTYPES)}",
+                expected=f"one of {', '.join(FILE_DTYPES)}",
             )
-        dtype = to_dtype(_DTYPES[entry["dtype"]]).newbyteorder("<")
+        dtype = to_dtype(FILE_DTYPES[entry["dtype"]]).newbyteorder("<")
         data = bytearray(entry["data"]) if isinstance(entry["data"], bytes) else entry["data"]
         arrays[name] = np.frombuffer(data, dtype).reshape(entry["shape"])
     return arrays

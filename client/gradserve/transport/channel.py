@@ -17,6 +17,7 @@ from gradserve.transport.retry import RetryPolicy
 logger = logging.getLogger("gradserve")
 
 SERVICE = "/gradserve.v1.GradientService/"
+ARTIFACTS = "/gradserve.v1.ArtifactService/"
 
 COMPILING_KEY = "gradserve-compiling"
 """Initial metadata of an answer that waits for a compilation."""

@@ -45,7 +45,6 @@ class Settings(BaseSettings):
     )
     max_nodes: int = Field(20_000, ge=1, description="Most nodes of a network, those of nested blocks included.")
     max_programs: int = Field(256, ge=1, description="Most compiled programs to keep.")
-
     max_call_seconds: float = Field(
         600.0,
         gt=0,

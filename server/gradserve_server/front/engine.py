@@ -215,8 +215,8 @@ class Engine:
         with reading(Reading(attachments, self.store)) as found:
             task = kind.task(request, self._settings.max_definition_bytes)
         appendix = b""
+        network = self._hold(found, task.spec.network)
         if kind.message is service.ComputeGradientsRequest:
-            network = self._hold(found, task.spec.network)
             held = service.ComputeGradientsResponse(network_digest=digest_message(network))
             if found.kept is not None:
                 held.weights_digest.CopyFrom(digest_message(found.kept))
