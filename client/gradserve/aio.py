@@ -105,6 +105,7 @@ class AsyncClient:
         mode: Mode | None = None,
         seed: int = 0,
         precision: Precision | None = None,
+        loss_scale: float | None = None,
         checkpointing: Checkpointing | None = None,
         timeout: float | None = None,
     ) -> GradientResult:
@@ -126,6 +127,7 @@ class AsyncClient:
             mode=mode,
             seed=seed,
             precision=precision,
+            loss_scale=loss_scale,
             checkpointing=checkpointing,
             is_held=self._holds.knows,
         )
@@ -170,6 +172,7 @@ class AsyncClient:
         mode: Mode | None = None,
         seed: int = 0,
         precision: Precision | None = None,
+        loss_scale: float | None = None,
         timeout: float | None = None,
     ) -> TraceResult:
         """As `Client.trace`."""
@@ -184,6 +187,7 @@ class AsyncClient:
             seed=seed,
             precision=precision,
             is_held=self._holds.knows,
+            loss_scale=loss_scale,
         )
         return await self._run(call, timeout)
 

@@ -120,6 +120,7 @@ class Client:
         mode: Mode | None = None,
         seed: int = 0,
         precision: Precision | None = None,
+        loss_scale: float | None = None,
         checkpointing: Checkpointing | None = None,
         timeout: float | None = None,
     ) -> GradientResult:
@@ -146,7 +147,10 @@ class Client:
             shared: tensors of the batch without an axis of examples (class weights).
             mode: ``"training"`` or ``"inference"``; needed with dropout and batch normalization.
             seed: seed of what is random.
-            precision: of the forward pass; that of the weights if None.
+            precision: of the forward pass and of the way back; that of the weights if None. Loss and
+                gradients stay in that of the weights.
+            loss_scale: with ``"float16"``, what the loss is multiplied by on its way back; gradients
+                come back without it. 2^15 if None. Where they overflow, `summary.finite` is false.
             checkpointing: what the forward pass keeps; the server's choice if None.
             timeout: seconds, in place of the client's; `math.inf` waits for as long as it takes.
 
@@ -170,6 +174,7 @@ class Client:
             mode=mode,
             seed=seed,
             precision=precision,
+            loss_scale=loss_scale,
             checkpointing=checkpointing,
             is_held=self._holds.knows,
         )
@@ -232,6 +237,7 @@ class Client:
         mode: Mode | None = None,
         seed: int = 0,
         precision: Precision | None = None,
+        loss_scale: float | None = None,
         timeout: float | None = None,
     ) -> TraceResult:
         """Forward and backward, with every value, its gradient, the chain rule at each, and a verdict on their flow.
@@ -249,7 +255,10 @@ class Client:
             names: only these values, by name or pattern, as for the `parameters` of `gradients`; all if empty.
             mode: ``"training"`` or ``"inference"``; needed with dropout and batch normalization.
             seed: seed of what is random.
-            precision: of the forward pass; that of the weights if None.
+            precision: of the forward pass and of the way back; that of the weights if None. Loss and
+                gradients stay in that of the weights.
+            loss_scale: with ``"float16"``, what the loss is multiplied by on its way back; gradients
+                come back without it. 2^15 if None. Where they overflow, `summary.finite` is false.
             timeout: seconds, in place of the client's.
 
         Raises:
@@ -266,6 +275,7 @@ class Client:
             seed=seed,
             precision=precision,
             is_held=self._holds.knows,
+            loss_scale=loss_scale,
         )
         return self._run(call, timeout)
 

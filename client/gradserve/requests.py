@@ -5,6 +5,7 @@ Both clients send what this file prepares, so that they cannot drift apart.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -181,6 +182,7 @@ def gradients(
     mode: Mode | None = None,
     seed: int = 0,
     precision: Precision | None = None,
+    loss_scale: float | None = None,
     checkpointing: Checkpointing | None = None,
     is_held: IsHeld = _nothing_held,
 ) -> Call[GradientResult]:
@@ -200,7 +202,7 @@ def gradients(
     tail: list[Piece] = [
         _loss(loss, _Gradients.LOSS_FIELD_NUMBER),
         rest,
-        _options(_Gradients.OPTIONS_FIELD_NUMBER, how, seed),
+        _options(_Gradients.OPTIONS_FIELD_NUMBER, how, seed, loss_scale),
     ]
     form = _Form(
         "ComputeGradients",
@@ -245,6 +247,7 @@ def trace(
     mode: Mode | None = None,
     seed: int = 0,
     precision: Precision | None = None,
+    loss_scale: float | None = None,
     is_held: IsHeld = _nothing_held,
 ) -> Call[TraceResult]:
     """Trace; the arguments are those of `Client.trace`, and which networks the server holds."""
@@ -254,7 +257,7 @@ def trace(
     tail: list[Piece] = [
         _loss(loss, _Trace.LOSS_FIELD_NUMBER),
         rest,
-        _options(_Trace.OPTIONS_FIELD_NUMBER, how, seed),
+        _options(_Trace.OPTIONS_FIELD_NUMBER, how, seed, loss_scale),
     ]
     return _call(_Form("Trace", read_trace), _tensors(network, weights, batch, is_held), tail, (loss.form, rest, how))
 
@@ -560,15 +563,32 @@ def _selection(
 _How = tuple[Mode | None, Precision | None, Checkpointing | None]
 
 
-def _options(number: int, how: _How, seed: int) -> bytes:
+def _options(number: int, how: _How, seed: int, loss_scale: float | None = None) -> bytes:
     """The options as a field of a request."""
-    return _options_field(number, _choices(how), whole(seed, "seed", _INTEGERS))
+    return _options_field(number, _choices(how), whole(seed, "seed", _INTEGERS), _scale(loss_scale))
+
+
+def _scale(loss_scale: float | None) -> float:
+    """The loss scale as the contract has it, 0 where the server is to choose."""
+    if loss_scale is None:
+        return 0.0
+    try:
+        factor = float(loss_scale)
+    except (TypeError, ValueError):
+        factor = 0.0
+    if not 0 < factor < math.inf:
+        raise InvalidRequest.because(
+            "not a factor", field="loss_scale", given=repr(loss_scale), expected="a finite number above 0"
+        )
+    return factor
 
 
 @lru_cache(maxsize=256)
-def _options_field(number: int, choices: _Choices, seed: int) -> bytes:
+def _options_field(number: int, choices: _Choices, seed: int, loss_scale: float) -> bytes:
     mode, precision, checkpointing = choices
-    content = message_bytes(_Options(mode=mode, precision=precision, checkpointing=checkpointing, seed=seed))
+    content = message_bytes(
+        _Options(mode=mode, precision=precision, checkpointing=checkpointing, seed=seed, loss_scale=loss_scale)
+    )
     return field(number, len(content)) + content
 
 

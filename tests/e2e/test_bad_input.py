@@ -268,11 +268,12 @@ ROWS: list[Row] = [
     # What is not served yet is named.
     ("ONNX", lambda r: setattr(r.network, "onnx", b"x"), BAD, "MALFORMED_NETWORK", "network.onnx"),
     ("per example", lambda r: setattr(r.gradients, "per_example", True), "UNIMPLEMENTED", "UNSUPPORTED_OPTION", "gradients.per_example"),
-    ("16 bits", lambda r: setattr(r.options, "precision", 1), "UNIMPLEMENTED", "UNSUPPORTED_OPTION", "options.precision"),
     ("weights by no digest", lambda r: r.weights.digest.SetInParent(), BAD, "INVALID_VALUE", "weights.digest"),
     ("weights by a digest of nothing", lambda r: r.weights.digest.CopyFrom(NOTHING), "FAILED_PRECONDITION", "MISSING_CONTENT", "weights.digest"),
     ("a network by digest", lambda r: r.network.digest.CopyFrom(NOTHING), BAD, "MISSING_FIELD", "network.digest_format"),
     ("fresh weights to keep", lambda r: (setattr(r.weights, "seed", 1), setattr(r.weights, "keep", True)), BAD, "INVALID_VALUE", "weights.keep"),
+    ("loss scale without float16", lambda r: setattr(r.options, "loss_scale", 8.0), BAD, "INVALID_VALUE", "options.loss_scale"),
+    ("loss scale that is none", lambda r: r.options.MergeFrom(service.ComputeOptions(precision=2, loss_scale=-1.0)), BAD, "INVALID_VALUE", "options.loss_scale"),
 ]  # fmt: skip
 
 

@@ -86,6 +86,14 @@ class Checkpointing(enum.Enum):
     SQRT = "sqrt"
 
 
+class Precision(enum.Enum):
+    """Floating-point type of the forward pass, and of the backward pass with it."""
+
+    FULL = "full"  # that of weights and loss
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
 class Selection(msgspec.Struct, frozen=True, array_like=True):
     """Which gradients come back, and how (`GradientSelection` of the contract)."""
 
@@ -102,6 +110,7 @@ class Options(msgspec.Struct, frozen=True, array_like=True):
 
     mode: Mode = Mode.UNSPECIFIED
     checkpointing: Checkpointing = Checkpointing.AUTOMATIC
+    precision: Precision = Precision.FULL
 
 
 class StaticValue(msgspec.Struct, frozen=True, array_like=True):
@@ -129,8 +138,8 @@ class ProgramSpec(msgspec.Struct, frozen=True, array_like=True):
         options: how to compute.
         outputs: outputs to return, in the order of the request.
         shared: tensors of the batch without an axis of examples.
-        vectors: further arrays that come with each request, in order of name: what is data in a loss. Their names are
-            their places in the request, such as ``loss.cotangents.by_output.logits``.
+        vectors: further arrays that come with each request, in order of name: what is data in a loss or in the options.
+            Their names are their places in the request, such as ``loss.cotangents.by_output.logits``.
         static: values of the batch that the program depends on, where the worker has asked for them.
         trace: what is asked of a trace; of kind ``trace`` only.
     """
@@ -158,6 +167,8 @@ class ProgramSpec(msgspec.Struct, frozen=True, array_like=True):
 
 # Name, below a sum of losses, of the vector that holds the weights of its terms.
 TERM_WEIGHTS = "sum.weights"
+# Place of the vector, a float64 scalar, that the loss is multiplied by on its way back, where that is in float16.
+LOSS_SCALE = "options.loss_scale"
 
 
 class ResultSpec(msgspec.Struct, frozen=True, array_like=True):

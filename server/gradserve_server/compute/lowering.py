@@ -11,11 +11,13 @@ import jax.numpy as jnp
 from jax.extend import core
 
 from gradserve_server.common.errors import Problem, Reason
-from gradserve_server.common.specs import ArraySpec, Checkpointing, Footprint, ResultSpec
+from gradserve_server.common.specs import ArraySpec, Checkpointing, Footprint, Options, Precision, ResultSpec
 from gradserve_server.common.tracing import Layout
 from gradserve_server.compute import program
-from gradserve_server.compute.checkpointing import recomputed_late
+from gradserve_server.compute.checkpointing import RECOMPUTED_LATE
 from gradserve_server.compute.network import Network
+from gradserve_server.compute.precision import SUMS_IN_32_BITS
+from gradserve_server.compute.rewriting import Rule, rewritten
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,13 +99,9 @@ def lower(computation: program.Computation, gradients: Sequence[ArraySpec] = ())
         checks = [jnp.stack(failed)] if failed else []
         return [*(value for group in answered.values() for value in group.values()), *checks]
 
-    # Elsewhere XLA heeds what `jax.checkpoint` asks for by itself.
-    late = spec.options.checkpointing is not Checkpointing.OFF and jax.default_backend() == "cpu"
     forms = [jax.ShapeDtypeStruct(one.shape, one.dtype) for group in groups for one in group]
     try:
-        traced = jax.jit(recomputed_late(function) if late else function).trace(
-            *forms, jax.ShapeDtypeStruct((), jnp.int64)
-        )
+        traced = jax.jit(rewritten(function, _rules(spec.options))).trace(*forms, jax.ShapeDtypeStruct((), jnp.int64))
         return Lowered(computation, traced.jaxpr.jaxpr, _lowered(traced, computation.network), found[0])
     except ValueError as error:
         if not computation.network.irreversible or "Reverse-mode differentiation" not in str(error):
@@ -117,6 +115,17 @@ def lower(computation: program.Computation, gradients: Sequence[ArraySpec] = ())
         ) from None
     except RecursionError:
         raise Problem(Reason.TOO_DEEP, "the network is too deep to trace", field="network") from None
+
+
+def _rules(options: Options) -> list[Rule]:
+    """What is replaced in the finished program."""
+    rules = []
+    # Elsewhere XLA heeds what `jax.checkpoint` asks for by itself.
+    if options.checkpointing is not Checkpointing.OFF and jax.default_backend() == "cpu":
+        rules.append(RECOMPUTED_LATE)
+    if options.precision is not Precision.FULL:
+        rules.append(SUMS_IN_32_BITS)
+    return rules
 
 
 def _lowered(traced: Any, network: Network) -> Any:

@@ -23,7 +23,7 @@ from gradserve_server.common.specs import (
 from gradserve_server.common.unknown_fields import refuse_unknown
 from gradserve_server.front.artifacts.store import Artifact
 from gradserve_server.front.losses import check_size, read_loss
-from gradserve_server.front.options import options_of, selection_of
+from gradserve_server.front.options import loss_scale_of, options_of, selection_of
 from gradserve_server.front.reading import attached_bytes, current
 from gradserve_server.front.tensors import (
     FLOATING,
@@ -150,6 +150,9 @@ def _task(
     network = network_source(request.network, most_bytes)
     weights, own_weights, seed = _weights(request.weights, network.format)
     loss, vectors = read_loss(request.loss, most_bytes) if request.HasField("loss") else (b"", {})
+    scale = loss_scale_of(request.options)
+    if request.HasField("loss"):
+        vectors = dict(sorted((vectors | scale).items()))
     spec = ProgramSpec(
         kind=kind,
         network=network,

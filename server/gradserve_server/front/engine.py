@@ -27,7 +27,7 @@ from gradserve_server.front.artifacts.store import Digest, Store
 from gradserve_server.front.forms import Reply, Times
 from gradserve_server.front.kinds import Kind
 from gradserve_server.front.losses import read_loss
-from gradserve_server.front.options import CHECKPOINTING_NUMBERS, options_of, selection_of
+from gradserve_server.front.options import CHECKPOINTING_NUMBERS, loss_scale_of, options_of, selection_of
 from gradserve_server.front.programs import Prepared, Programs
 from gradserve_server.front.reading import Reading, reading
 from gradserve_server.front.static_inputs import StaticInputs
@@ -133,7 +133,7 @@ class Engine:
             loss=loss,
             selection=selection_of(request.gradients),
             options=options_of(request.options),
-            vectors=convert.forms(vectors),
+            vectors=convert.forms(dict(sorted((vectors | loss_scale_of(request.options)).items()))),
         )
         if spec.dimensions:
             caller.compiling()

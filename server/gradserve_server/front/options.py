@@ -7,11 +7,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from gradserve.v1 import gradient_service_pb2 as service
 from gradserve_server.common.errors import Problem, Reason
-from gradserve_server.common.specs import Checkpointing, Mode, Options, Selection
+from gradserve_server.common.specs import LOSS_SCALE, Checkpointing, Mode, Options, Precision, Selection
 from gradserve_server.common.unknown_fields import refuse_unknown
-from gradserve_server.front.tensors import DTYPES, FLOATING
+from gradserve_server.front.tensors import DTYPES, FLOATING, Array
 
 _MODES = {
     service.ComputeOptions.MODE_UNSPECIFIED: Mode.UNSPECIFIED,
@@ -25,10 +27,16 @@ _CHECKPOINTINGS = {
     service.ComputeOptions.CHECKPOINTING_BLOCKS: Checkpointing.BLOCKS,
     service.ComputeOptions.CHECKPOINTING_SQRT: Checkpointing.SQRT,
 }
+_PRECISIONS = {
+    service.ComputeOptions.PRECISION_UNSPECIFIED: Precision.FULL,
+    service.ComputeOptions.PRECISION_BFLOAT16: Precision.BFLOAT16,
+    service.ComputeOptions.PRECISION_FLOAT16: Precision.FLOAT16,
+}
 CHECKPOINTING_NUMBERS = {choice: number for number, choice in _CHECKPOINTINGS.items()}
 # Options of the contract that are not served yet, each with what it is when it asks for nothing.
 _LATER_SELECTION = {"per_example": False, "clip_example_norm": 0.0, "example_summary": False}
-_LATER_OPTIONS = {"precision": 0, "loss_scale": 0.0}
+# Where none is given: half of float16's largest power of two, as a loss is about 1.
+_LOSS_SCALE = 2.0**15
 # What is larger is converted each time, so that callers cannot fill the memory with it.
 _MOST_CACHED_BYTES = 4096
 
@@ -76,12 +84,13 @@ def _selection(content: bytes) -> Selection:
 
 def options_of(message: service.ComputeOptions) -> Options:
     """How `message` asks to compute."""
-    # The seed changes from call to call, and is not looked at here.
+    # Seed and loss scale change from call to call, and are not looked at here.
     settled = message
-    if message.seed:
+    if message.seed or message.loss_scale:
         settled = service.ComputeOptions()
         settled.CopyFrom(message)
         settled.ClearField("seed")
+        settled.ClearField("loss_scale")
     content = settled.SerializeToString(deterministic=True)
     return _options(content) if len(content) <= _MOST_CACHED_BYTES else _options.__wrapped__(content)
 
@@ -90,7 +99,6 @@ def options_of(message: service.ComputeOptions) -> Options:
 def _options(content: bytes) -> Options:
     message = service.ComputeOptions.FromString(content)
     refuse_unknown(message, "options")
-    _refusenot_served_yet(message, _LATER_OPTIONS, "options")
     if message.micro_batches < 0:
         raise Problem(
             Reason.INVALID_VALUE,
@@ -101,7 +109,39 @@ def _options(content: bytes) -> Options:
         )
     if message.micro_batches > 1:
         raise not_served_yet("options.micro_batches")
-    return Options(mode=_MODES[message.mode], checkpointing=_CHECKPOINTINGS[message.checkpointing])
+    return Options(
+        mode=_MODES[message.mode],
+        checkpointing=_CHECKPOINTINGS[message.checkpointing],
+        precision=_PRECISIONS[message.precision],
+    )
+
+
+def loss_scale_of(message: service.ComputeOptions) -> dict[str, Array]:
+    """The number that the loss is multiplied by on its way back, at its place; nothing where it is not.
+
+    Raises:
+        Problem: it is no factor, or goes with another type than float16.
+    """
+    scale = message.loss_scale
+    if message.precision != service.ComputeOptions.PRECISION_FLOAT16:
+        if scale:
+            raise Problem(
+                Reason.INVALID_VALUE,
+                "only float16 has gradients that a scaled loss keeps from vanishing",
+                field=LOSS_SCALE,
+                given=str(scale),
+                expected="0, or PRECISION_FLOAT16",
+            )
+        return {}
+    if not (math.isfinite(scale) and scale >= 0):
+        raise Problem(
+            Reason.INVALID_VALUE,
+            "not a factor",
+            field=LOSS_SCALE,
+            given=str(scale),
+            expected="a finite number above 0, or 0 for 2^15",
+        )
+    return {LOSS_SCALE: np.asarray(scale or _LOSS_SCALE, np.float64)}
 
 
 def _refusenot_served_yet(message: Any, later: Mapping[str, Any], field: str) -> None:

@@ -50,7 +50,8 @@ def test_every_option_reaches_its_field():
         shared=["class_weights"],
         mode="training",
         seed=-7,
-        precision="bfloat16",
+        precision="float16",
+        loss_scale=1024.0,
         checkpointing="sqrt",
     )
     assert request.gradients == service_pb2.GradientSelection(
@@ -64,7 +65,9 @@ def test_every_option_reaches_its_field():
     )
     assert list(request.outputs) == ["dense_1"]
     assert list(request.shared) == ["class_weights"]
-    assert request.options == service_pb2.ComputeOptions(mode=2, seed=-7, precision=1, checkpointing=4)
+    assert request.options == service_pb2.ComputeOptions(
+        mode=2, seed=-7, precision=2, loss_scale=1024.0, checkpointing=4
+    )
 
 
 def test_weights_from_a_seed_from_a_file_and_none():
@@ -171,6 +174,8 @@ def test_what_compiles_anew_changes_the_signature(change):
         ({"mode": "train"}, "mode"),
         ({"mode": ["training"]}, "mode"),
         ({"precision": "float8"}, "precision"),
+        ({"precision": "float16", "loss_scale": 0.0}, "loss_scale"),
+        ({"precision": "float16", "loss_scale": float("inf")}, "loss_scale"),
         ({"checkpointing": "none"}, "checkpointing"),
         ({"dtype": "complex64"}, "dtype"),
         ({"seed": 1.5}, "seed"),

@@ -9,7 +9,7 @@ import jax
 import pytest
 
 from gradserve_server.common.errors import Problem, Reason
-from gradserve_server.common.specs import NetworkSource, ProgramSpec
+from gradserve_server.common.specs import NetworkSource, Options, Precision, ProgramSpec
 from gradserve_server.compute.network import Arrays, Capability, Context, Network, Signature
 from gradserve_server.compute.program import KINDS
 from gradserve_server.compute.program.capabilities import OF_KIND, check_capabilities
@@ -57,3 +57,8 @@ def test_a_kind_is_refused_where_the_network_lacks_what_it_needs(kind: str) -> N
 def test_drawn_weights_are_refused_where_the_definition_does_not_say_how_they_start() -> None:
     asked = ProgramSpec(kind="gradients", network=NetworkSource("graph", b""), loss=b"", batch=(), weights=None)
     assert refused(asked).metadata["field"] == "weights.seed"
+
+
+def test_16_bits_are_refused_where_the_types_are_fixed() -> None:
+    problem = refused(spec("gradients", options=Options(precision=Precision.BFLOAT16)))
+    assert problem.metadata["field"] == "options.precision"

@@ -152,9 +152,7 @@ OPTIONS: list[tuple[str, Callable[[Request], object]]] = [
     ("gradients.per_example", lambda one: setattr(one.gradients, "per_example", True)),
     ("gradients.clip_example_norm", lambda one: setattr(one.gradients, "clip_example_norm", 1.0)),
     ("gradients.example_summary", lambda one: setattr(one.gradients, "example_summary", True)),
-    ("options.precision", lambda one: setattr(one.options, "precision", 1)),
     ("options.micro_batches", lambda one: setattr(one.options, "micro_batches", 2)),
-    ("options.loss_scale", lambda one: setattr(one.options, "loss_scale", 8.0)),
 ]
 
 

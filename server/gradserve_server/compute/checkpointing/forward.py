@@ -12,7 +12,8 @@ from jax.extend import core
 
 from gradserve_server.common.specs import Checkpointing
 from gradserve_server.compute.checkpointing import cuts
-from gradserve_server.compute.checkpointing.jaxprs import (
+from gradserve_server.compute.checkpointing.loops import run_loop
+from gradserve_server.compute.jaxprs import (
     LOOPS,
     Equation,
     Values,
@@ -24,7 +25,6 @@ from gradserve_server.compute.checkpointing.jaxprs import (
     run_piece,
     traced,
 )
-from gradserve_server.compute.checkpointing.loops import run_loop
 
 Result = TypeVar("Result")
 

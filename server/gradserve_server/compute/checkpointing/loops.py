@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.extend import core
 
 from gradserve_server.common.specs import Checkpointing
-from gradserve_server.compute.checkpointing.jaxprs import Equation, Values, has_loop
+from gradserve_server.compute.jaxprs import Equation, Values, has_loop
 
 # (carry, inputs of one turn) to (carry, outputs of one turn), all of them lists.
 Turn: TypeAlias = Callable[[list[Any], list[Any]], tuple[list[Any], list[Any]]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gradserve_server.common.specs import Checkpointing, ProgramSpec
+from gradserve_server.common.specs import Checkpointing, Precision, ProgramSpec
 from gradserve_server.compute.network import Capability, Network
 
 # A row for each kind of program, so that a kind that is added says what it needs.
@@ -25,5 +25,7 @@ def check_capabilities(spec: ProgramSpec, network: Network) -> None:
         network.require(capability)
     if spec.options.checkpointing not in (Checkpointing.AUTOMATIC, Checkpointing.OFF):
         network.require(Capability.CHECKPOINTING, "options.checkpointing")
+    if spec.options.precision is not Precision.FULL:
+        network.require(Capability.PRECISION, "options.precision")
     if spec.weights is None:
         network.require(Capability.FRESH_WEIGHTS, "weights.seed")

@@ -15,6 +15,7 @@ from gradserve_server.common.tracing import Layout
 from gradserve_server.compute.checkpointing import checkpointed
 from gradserve_server.compute.losses import Loss, LossValue, Tensors
 from gradserve_server.compute.network import Context, Network, Signature
+from gradserve_server.compute.precision import DTYPES, widened
 from gradserve_server.compute.program.absent_rows import present_rows, without_absent_rows
 from gradserve_server.compute.tape import Tape
 
@@ -50,7 +51,7 @@ class Arguments:
         parameters: by name, in the type that the computation has.
         statistics: by name.
         batch: by name.
-        vectors: what is data in the loss, by its place in the request.
+        vectors: what is data in loss and options, by its place in the request.
         seed: of what is random; an integer scalar.
         gradients: of parameters, where another program has computed them already; by name.
     """
@@ -75,7 +76,7 @@ class Computation:
         network: the network.
         loss: the loss; None for a forward pass without one.
         signature: of the network, for these shapes.
-        dtype: floating-point type of weights, loss and gradients.
+        dtype: floating-point type of weights, loss and gradients; that in between may have 16 bits.
         spec: what was asked.
         weights: forms of all weights, statistics included: first the network's own, then those that were sent.
         selected: parameters to differentiate, in forward order.
@@ -133,7 +134,7 @@ class Computation:
             keep = shared | frozenset(weights_names)
             batch = without_absent_rows(batch, present, keep, keep_finite=self._shows_rows)
         context = Context(
-            dtype=self.dtype,
+            dtype=DTYPES.get(self.spec.options.precision, self.dtype),
             training=self.spec.options.mode is Mode.TRAINING,
             key=jax.random.key(arguments.seed),
             example_weights=None if present is None else present.astype(self.dtype),
@@ -142,9 +143,11 @@ class Computation:
         inputs = {one.name: batch[one.name] for one in self.network.inputs}
         outputs = self.network.apply(arguments.parameters, arguments.statistics, inputs, context)
         loss = None
+        if context.dtype != self.dtype:
+            outputs = {name: widened(value) for name, value in outputs.items()}
         if self.loss is not None:
             tensors = Tensors(outputs, batch, arguments.parameters, arguments.vectors)
-            loss = self.loss.evaluate(tensors, context)
+            loss = self.loss.evaluate(tensors, dataclasses.replace(context, dtype=self.dtype))
         return Evaluation(
             outputs=outputs,
             loss=loss,

@@ -14,6 +14,7 @@ from gradserve_server.compute.program.computation import (
     loss_numbers,
 )
 from gradserve_server.compute.program.norms import norm
+from gradserve_server.compute.program.scaling import scaled, unscaled
 from gradserve_server.compute.program.stacked import of_stacked_cotangents
 
 
@@ -58,11 +59,11 @@ def of_loss(computation: Computation, arguments: Arguments) -> tuple[Evaluation,
     def objective(chosen: Arrays, inputs: Arrays) -> tuple[jax.Array, Evaluation]:
         found = computation.evaluate(arguments.at(chosen, inputs))
         assert found.loss is not None
-        return found.loss.loss, found
+        return scaled(found.loss.loss, arguments), found
 
     point = computation.point(arguments)
     (_, found), gradients = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)(*point)
-    return found, *gradients
+    return found, *unscaled(gradients, arguments)
 
 
 def clip(values: Arrays, global_norm: jax.Array, most: float) -> Arrays:

@@ -8,6 +8,7 @@ from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.compute.losses import Cotangents
 from gradserve_server.compute.network import Capability
 from gradserve_server.compute.program.computation import Arguments, Arrays, Computation, Evaluation
+from gradserve_server.compute.program.scaling import scaled, unscaled
 
 
 def of_stacked_cotangents(computation: Computation, arguments: Arguments) -> tuple[Evaluation, Arrays, Arrays]:
@@ -31,10 +32,10 @@ def of_stacked_cotangents(computation: Computation, arguments: Arguments) -> tup
 
     given, pull_back, found = jax.vjp(outputs, *computation.point(arguments), has_aux=True)
     cotangents = loss.by_output(given, arguments.vectors)
-    stack = {name: one.astype(given[name].dtype) for name, one in cotangents.items()}
+    stack = {name: scaled(one, arguments).astype(given[name].dtype) for name, one in cotangents.items()}
     # A network that cannot take many examples apart cannot take many vectors at once either.
     if Capability.PER_EXAMPLE in computation.network.limitations:
         gradients = jax.lax.map(pull_back, stack)
     else:
         gradients = jax.vmap(pull_back)(stack)
-    return found, *gradients
+    return found, *unscaled(gradients, arguments)

@@ -22,6 +22,7 @@ from gradserve_server.compute.program.computation import (
     loss_numbers,
 )
 from gradserve_server.compute.program.reachability import depends
+from gradserve_server.compute.program.scaling import scaled, unscaled
 from gradserve_server.compute.program.sites import Place, lay_out
 from gradserve_server.compute.program.statistics import combine, statistics
 from gradserve_server.compute.tape import Record, Tape
@@ -69,11 +70,12 @@ def trace(computation: Computation, arguments: Arguments) -> Results:
     loss, pull, (found, values) = jax.vjp(
         lambda given: objective(computation, arguments, record, given), at, has_aux=True
     )
-    backward = jax.make_jaxpr(pull)(jnp.ones_like(loss))
+    start_of_way = scaled(jnp.ones_like(loss), arguments)
+    backward = jax.make_jaxpr(pull)(start_of_way)
     tree = jax.tree.structure(at)
     reached: Differentiated = jax.tree.unflatten(tree, depends(backward.jaxpr, [True]))
     # The pass that was looked at is the one that is run.
-    gradients: Differentiated = jax.tree.unflatten(tree, core.jaxpr_as_fun(backward)(jnp.ones_like(loss)))
+    gradients: Differentiated = unscaled(jax.tree.unflatten(tree, core.jaxpr_as_fun(backward)(start_of_way)), arguments)
     connected: dict[str, Any] = {**reached.parameters, **reached.inputs, **reached.zeros}
     layout, places = lay_out(computation, record, connected)
     batch = {record.of_batch(name): array for name, array in arguments.batch.items()}

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from gradserve_server.common.specs import Checkpointing
-from gradserve_server.compute.checkpointing import checkpointed, recomputed_late
+from gradserve_server.compute.checkpointing import RECOMPUTED_LATE, checkpointed
+from gradserve_server.compute.rewriting import rewritten
 
 LEAN = (Checkpointing.PRODUCTS, Checkpointing.BLOCKS, Checkpointing.SQRT)
 WIDTH, TURNS = 3, 4
@@ -64,7 +65,7 @@ def computed(choice: Checkpointing) -> Tree:
     parameters, x, directions = drawn()
     function = functools.partial(derivatives, checkpointed(deep, choice))
     quick = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-    return jax.jit(recomputed_late(function), compiler_options=quick)(parameters, x, directions)
+    return jax.jit(rewritten(function, [RECOMPUTED_LATE]), compiler_options=quick)(parameters, x, directions)
 
 
 @pytest.mark.parametrize("choice", LEAN)
@@ -89,7 +90,7 @@ def test_it_is_the_late_calls_that_save_memory_in_unrolled_graphs() -> None:
         return jnp.mean(x)
 
     gradient = jax.grad(checkpointed(loss, Checkpointing.SQRT))
-    without, late = temporaries(gradient, weights, x), temporaries(recomputed_late(gradient), weights, x)
+    without, late = temporaries(gradient, weights, x), temporaries(rewritten(gradient, [RECOMPUTED_LATE]), weights, x)
     assert late < without / 2
     # Parts of a batch are added up in a loop: the segments lie inside.
     parts = np.zeros((2, 512, 32), np.float32)
@@ -97,7 +98,10 @@ def test_it_is_the_late_calls_that_save_memory_in_unrolled_graphs() -> None:
     def accumulated(weights: list[jax.Array], parts: jax.Array) -> Any:
         return jax.lax.map(lambda part: gradient(weights, part)[0], parts)
 
-    assert temporaries(recomputed_late(accumulated), weights, parts) < temporaries(accumulated, weights, parts) / 2
+    assert (
+        temporaries(rewritten(accumulated, [RECOMPUTED_LATE]), weights, parts)
+        < temporaries(accumulated, weights, parts) / 2
+    )
 
 
 def test_a_network_inside_a_call_is_cut_as_well() -> None:
@@ -114,4 +118,4 @@ def test_a_network_inside_a_call_is_cut_as_well() -> None:
         return jnp.mean(network(weights, x))
 
     lean = jax.grad(checkpointed(loss, Checkpointing.SQRT))
-    assert temporaries(recomputed_late(lean), weights, x) < temporaries(jax.grad(loss), weights, x) / 2
+    assert temporaries(rewritten(lean, [RECOMPUTED_LATE]), weights, x) < temporaries(jax.grad(loss), weights, x) / 2

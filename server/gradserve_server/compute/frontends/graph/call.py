@@ -14,6 +14,7 @@ import numpy as np
 from gradserve.v1 import network_pb2
 from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.common.specs import describe
+from gradserve_server.compute import precision
 from gradserve_server.compute.initializers import Initializer
 from gradserve_server.compute.network import Check
 
@@ -104,6 +105,8 @@ class Call(Generic[Attributes]):
         shape: Sequence[int],
         default: Initializer,
         chosen: network_pb2.Initializer | None = None,
+        *,
+        wide: bool = False,
     ) -> jax.Array:
         """The parameter ``<node>/<name>`` in the type of the forward pass.
 
@@ -112,18 +115,20 @@ class Call(Generic[Attributes]):
             shape: its shape in one layer.
             default: how it starts.
             chosen: how it starts instead, if that is set.
+            wide: whether it comes in at least 32 bits.
         """
         initializer = default
         if chosen is not None and chosen.WhichOneof("distribution"):
             initializer = self._initializer(chosen, default)
         path = f"{self.node.owner}/{name}" if name else self.node.owner
         self.used.append((path, name))
-        return self.scope.parameter(self.node, path, tuple(shape), initializer).astype(self.dtype)
+        dtype = precision.wide(self.dtype) if wide else self.dtype
+        return self.scope.parameter(self.node, path, tuple(shape), initializer).astype(dtype)
 
     def statistic(self, name: str, shape: Sequence[int], initial: float) -> jax.Array:
-        """The statistic ``<node>/<name>``, as last updated."""
+        """The statistic ``<node>/<name>``, as last updated, in at least 32 bits."""
         path = f"{self.node.owner}/{name}"
-        return self.scope.statistic(self.node, path, tuple(shape), initial).astype(self.dtype)
+        return self.scope.statistic(self.node, path, tuple(shape), initial).astype(precision.wide(self.dtype))
 
     def update_statistic(self, name: str, value: jax.Array) -> None:
         """Leaves the new value of the statistic ``<node>/<name>`` behind."""

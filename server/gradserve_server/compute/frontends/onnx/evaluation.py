@@ -19,6 +19,29 @@ from gradserve_server.compute.frontends.onnx.definition import Function, Graph, 
 from gradserve_server.compute.frontends.onnx.frame import Frame
 from gradserve_server.compute.frontends.onnx.resolution import resolve
 from gradserve_server.compute.frontends.onnx.table import Operator, Value
+from gradserve_server.compute.precision import is_half
+
+# Operators that lose too much in 16 bits, or overflow.
+_WIDE = frozenset(
+    {
+        "BatchNormalization",
+        "GroupNormalization",
+        "InstanceNormalization",
+        "LRN",
+        "LayerNormalization",
+        "LogSoftmax",
+        "LpNormalization",
+        "MeanVarianceNormalization",
+        "NegativeLogLikelihoodLoss",
+        "RMSNormalization",
+        "ReduceL2",
+        "ReduceLogSum",
+        "ReduceLogSumExp",
+        "ReduceSumSquare",
+        "Softmax",
+        "SoftmaxCrossEntropyLoss",
+    }
+)
 
 
 def run_nodes(nodes: Sequence[Node], frame: Frame) -> None:
@@ -68,10 +91,10 @@ def _evaluate(node: Node, inputs: tuple[Value, ...], frame: Frame) -> list[Value
             attributes[name] = frame.attributes[outer]
     try:
         with jax.named_scope(node.name):
-            if isinstance(meaning, Function):
-                return _call_function(meaning, node, attributes, inputs, frame)
             assert meaning is not None, "check_supported has seen it"
-            return _apply(meaning, node, attributes, inputs, frame)
+            if is_half(frame.single) and node.operator in _WIDE and not node.domain:
+                return _run_wide(meaning, node, attributes, inputs, frame)
+            return _run(meaning, node, attributes, inputs, frame)
     except (StaticNeeded, ValuesNeeded):
         raise
     except Problem as problem:
@@ -101,6 +124,35 @@ def _evaluate(node: Node, inputs: tuple[Value, ...], frame: Frame) -> list[Value
             node=frame.path(node),
             given=", ".join(form(value) for value in inputs) or "no inputs",
         ) from error
+
+
+def _run(
+    meaning: Operator | Function,
+    node: Node,
+    attributes: Mapping[str, Any],
+    inputs: tuple[Value, ...],
+    frame: Frame,
+) -> list[Value]:
+    call = _call_function if isinstance(meaning, Function) else _apply
+    return call(meaning, node, attributes, inputs, frame)  # type: ignore[arg-type]
+
+
+def _run_wide(
+    meaning: Operator | Function,
+    node: Node,
+    attributes: Mapping[str, Any],
+    inputs: tuple[Value, ...],
+    frame: Frame,
+) -> list[Value]:
+    """As `_run`, with the model's float32 as it is where it otherwise stands for 16 bits."""
+    single, wide = frame.single, np.dtype(np.float32)
+
+    def cast(value: Value, before: Any, after: Any) -> Value:
+        return value.astype(after) if getattr(value, "dtype", None) == before else value
+
+    given = tuple(cast(value, single, wide) for value in inputs)
+    outputs = _run(meaning, node, attributes, given, dataclasses.replace(frame, single=wide))
+    return [cast(value, wide, single) for value in outputs]
 
 
 def _apply(

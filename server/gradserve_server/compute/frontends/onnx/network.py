@@ -27,6 +27,7 @@ from gradserve_server.compute.frontends.onnx.reading import read_model
 from gradserve_server.compute.frontends.onnx.resolution import check_supported, count_nodes
 from gradserve_server.compute.frontends.onnx.types import FLOATING
 from gradserve_server.compute.network import Arrays, Capability, Context, Network, ParameterSpec, Signature
+from gradserve_server.compute.precision import is_half
 
 # Functions of sizes in JAX's syntax of symbolic shapes.
 _RESERVED = frozenset({"floordiv", "mod", "max", "min", "non_negative"})
@@ -105,7 +106,7 @@ class OnnxNetwork(Network):
             model=self._model,
             limits=self._limits,
             context=context,
-            single=np.dtype(np.float32) if self._has_double else np.dtype(context.dtype),
+            single=np.dtype(np.float32) if self._has_double and not is_half(context.dtype) else np.dtype(context.dtype),
             opsets=self._model.opsets,
             values={},
             attributes={},

@@ -11,6 +11,7 @@ from gradserve.v1 import network_pb2
 from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.compute.frontends.graph.call import Call, Value
 from gradserve_server.compute.frontends.graph.table import operation
+from gradserve_server.compute.precision import widened
 
 _Function = network_pb2.Elementwise.Function
 _FLOATING: dict[int, Callable[[jax.Array], jax.Array]] = {
@@ -69,7 +70,8 @@ def elementwise(call: Call[network_pb2.Elementwise]) -> Value:
     if function in _WITH_AXIS:
         x = call.floating()
         axis = call.axis(call.attributes.axis if call.attributes.HasField("axis") else -1, x.ndim, "axis")
-        return _WITH_AXIS[function](x, axis=axis)
+        # In 16 bits its sum would lose what is small.
+        return _WITH_AXIS[function](widened(x), axis=axis).astype(x.dtype)
     if function == _Function.FUNCTION_NOT:
         x = call.array()
         if x.dtype != jnp.bool_:

@@ -14,18 +14,20 @@ from gradserve_server.compute.frontends.graph.call import Call, Value
 from gradserve_server.compute.frontends.graph.table import operation
 from gradserve_server.compute.initializers import ONES, ZEROS
 from gradserve_server.compute.ops.statistics import batch_statistics, normalize
+from gradserve_server.compute.precision import widened
 
 _Kind = network_pb2.Normalization.Kind
 
 
 @operation("normalization")
 def normalization(call: Call[network_pb2.Normalization]) -> Value:
-    """Shifts and scales x [..., features] to mean 0 and variance 1 over what its kind says."""
+    """Shifts and scales x [..., features] to mean 0 and variance 1 over what its kind says; in at least 32 bits."""
     kind = call.attributes.kind
     if kind == _Kind.KIND_UNSPECIFIED:
         raise Problem(Reason.MISSING_FIELD, "the kind is not set", field=f"{call.node.field}.kind")
     _check_fields(call)
-    x = call.floating()
+    given = call.floating()
+    x = widened(given)
     least = 2 if kind in {_Kind.KIND_BATCH, _Kind.KIND_GROUP} else 1
     if x.ndim < least:
         raise call.refuse_input(0, f"it needs {least} axes or more")
@@ -42,10 +44,10 @@ def normalization(call: Call[network_pb2.Normalization]) -> Value:
         y = _batch(call, x, epsilon)
     features = x.shape[-1:]
     if not call.attributes.without_scale:
-        y = y * jnp.broadcast_to(call.parameter("scale", features, ONES), y.shape)
+        y = y * jnp.broadcast_to(call.parameter("scale", features, ONES, wide=True), y.shape)
     if kind != _Kind.KIND_RMS and not call.attributes.without_bias:
-        y = y + jnp.broadcast_to(call.parameter("bias", features, ZEROS), y.shape)
-    return y
+        y = y + jnp.broadcast_to(call.parameter("bias", features, ZEROS, wide=True), y.shape)
+    return y.astype(given.dtype)
 
 
 def _check_fields(call: Call[network_pb2.Normalization]) -> None:

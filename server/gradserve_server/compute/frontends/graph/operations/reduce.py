@@ -9,6 +9,7 @@ from gradserve.v1 import network_pb2
 from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.compute.frontends.graph.call import Call, Value
 from gradserve_server.compute.frontends.graph.table import operation
+from gradserve_server.compute.precision import widened
 
 _Function = network_pb2.Reduce.Function
 _Running = network_pb2.Cumulative.Function
@@ -33,7 +34,7 @@ def reduce(call: Call[network_pb2.Reduce]) -> Value:
         x = call.floating()
         if function == _Function.FUNCTION_MEAN:
             return jnp.mean(x, axes, keepdims=keep)
-        return jax.nn.logsumexp(x, axes, keepdims=keep)
+        return jax.nn.logsumexp(widened(x), axes, keepdims=keep).astype(x.dtype)
     if x.dtype == jnp.bool_:
         raise call.refuse_input(0, "it takes numbers, not booleans", "Put a `cast` before it.")
     if function == _Function.FUNCTION_SUM:

@@ -12,6 +12,7 @@ import numpy as np
 from gradserve_server.compute.frontends.onnx.call import Call
 from gradserve_server.compute.frontends.onnx.operators.indexing import wrapped
 from gradserve_server.compute.frontends.onnx.table import Value, operator
+from gradserve_server.compute.precision import widened
 
 
 def _heads(call: Call, x: jax.Array, attribute: str) -> jax.Array:
@@ -66,7 +67,7 @@ def attention(call: Call) -> Value:
 def _softmax(call: Call, scores: jax.Array) -> jax.Array:
     """Softmax over keys, zero for a query that may see none."""
     number = call.attributes.get("softmax_precision")
-    wide = scores if number is None else scores.astype(call.dtype(number))
+    wide = widened(scores if number is None else scores.astype(call.dtype(number)))
     blind = jnp.all(wide == -jnp.inf, -1, keepdims=True)
     weights = jax.nn.softmax(jnp.where(blind, jnp.zeros_like(wide), wide), -1)
     return jnp.where(blind, jnp.zeros_like(weights), weights).astype(scores.dtype)
