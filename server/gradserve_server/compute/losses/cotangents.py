@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import final
 
 import jax
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from gradserve_server.common.errors import Problem, Reason, near
 from gradserve_server.common.specs import describe
 from gradserve_server.common.tracing import Term
-from gradserve_server.compute.losses.loss import Arrays, Forms, Loss, LossValue, Tensors, computing_type
+from gradserve_server.compute.losses.loss import Arrays, Forms, Loss, LossValue, Tensors, Unreduced, computing_type
 from gradserve_server.compute.network import Context
 
 
@@ -31,24 +31,31 @@ class Cotangents(Loss):
     def __init__(self, names: tuple[str, ...], field: str, *, stacked: bool) -> None:
         self.names = names
         self.stacked = stacked
+        self.parts = len(names)
         self.weights_names = ()
         self.tensors = frozenset()
         self._places = {name: f"{field}.by_output.{name}" for name in names}
 
-    def evaluate(self, tensors: Tensors, context: Context) -> LossValue:
-        """The sum of all products, over vectors as well where they are stacked."""
+    def unreduced(self, tensors: Tensors, context: Context) -> list[Unreduced]:
         cotangents = self.by_output(tensors.outputs, tensors.vectors)
         if context.tape is not None:
             context.tape.loss(list(cotangents), [Term("the cotangent that was sent for it")] * len(cotangents))
-        dtype = max((one.dtype for one in cotangents.values()), key=lambda one: one.itemsize)
-        total = jnp.zeros((), dtype)
+        parts = []
         for name, cotangent in cotangents.items():
             output = tensors.outputs[name].astype(cotangent.dtype)
             if self.stacked:
                 output = output[None]
             # What has a cotangent of 0 adds nothing, even where it is not finite.
             product = jnp.where(cotangent == 0, 0, jnp.broadcast_to(output, cotangent.shape) * cotangent)
-            total += jnp.sum(product).astype(dtype)
+            parts.append(Unreduced(product, None, "sum", ""))
+        return parts
+
+    def combine(self, parts: Sequence[Unreduced], vectors: Arrays) -> LossValue:
+        """The sum of all products, over vectors as well where they are stacked."""
+        dtype = max((one.values.dtype for one in parts), key=lambda one: one.itemsize)
+        total = jnp.zeros((), dtype)
+        for part in parts:
+            total += jnp.sum(part.values).astype(dtype)
         return LossValue(total, jnp.ones((), dtype), {})
 
     def target_forms(self, outputs: Forms) -> dict[str, jax.ShapeDtypeStruct]:

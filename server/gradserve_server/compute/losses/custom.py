@@ -11,9 +11,9 @@ from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.compute.calculus import bind
 from gradserve_server.compute.calculus.losses import formula
 from gradserve_server.compute.frontends.graph.custom import CustomGraph
-from gradserve_server.compute.losses.loss import Forms, Loss, LossValue, Tensors
-from gradserve_server.compute.losses.reduction import Weighting
+from gradserve_server.compute.losses.loss import Forms, Loss, Tensors, Unreduced
 from gradserve_server.compute.losses.unweighted import finite_where_unweighted
+from gradserve_server.compute.losses.weighting import Weighting
 from gradserve_server.compute.network import Context
 
 
@@ -34,7 +34,7 @@ class Custom(Loss):
         self.weights_names = weighting.names
         self.tensors = frozenset({*graph.inputs, *weighting.names})
 
-    def evaluate(self, tensors: Tensors, context: Context) -> LossValue:
+    def unreduced(self, tensors: Tensors, context: Context) -> list[Unreduced]:
         weights = self._weighting.weights(tensors)
         if weights is not None:
             tensors = dataclasses.replace(
@@ -50,7 +50,7 @@ class Custom(Loss):
             context.tape.loss((key, *weights_keys), bind(terms, roles))
         if weights is not None:
             weights = self._weighting.fit(weights, values.shape).astype(values.dtype)
-        return self._weighting.value(values, weights)
+        return [self._weighting.of(values, weights)]
 
     def target_forms(self, outputs: Forms) -> dict[str, jax.ShapeDtypeStruct]:
         unknown = sorted(set(self._graph.inputs) - set(outputs))

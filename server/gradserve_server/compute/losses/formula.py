@@ -13,8 +13,8 @@ from gradserve_server.common.specs import describe
 from gradserve_server.compute.calculus import bind
 from gradserve_server.compute.calculus import losses as calculus
 from gradserve_server.compute.losses.formulas import FORMULAS, Operands
-from gradserve_server.compute.losses.loss import Forms, Loss, LossValue, Tensors, computing_type, output_name
-from gradserve_server.compute.losses.reduction import Weighting
+from gradserve_server.compute.losses.loss import Forms, Loss, Tensors, Unreduced, computing_type, output_name
+from gradserve_server.compute.losses.weighting import Weighting
 from gradserve_server.compute.network import Context
 from gradserve_server.compute.tape import Tape
 
@@ -37,7 +37,7 @@ class FormulaLoss(Loss):
         self._formula = FORMULAS[kind]
         self._message: Any = getattr(message, kind)
         self._field = f"{field}.{kind}"
-        self._weighting = Weighting.of(message)
+        self._weighting = Weighting.read(message)
         names = set(self._weighting.names)
         if self._formula.target:
             if not self._target_name:
@@ -48,7 +48,7 @@ class FormulaLoss(Loss):
         self.weights_names = self._weighting.names
         self.tensors = frozenset(names)
 
-    def evaluate(self, tensors: Tensors, context: Context) -> LossValue:
+    def unreduced(self, tensors: Tensors, context: Context) -> list[Unreduced]:
         weights = self._weighting.weights(tensors)
         prediction = self._prediction(tensors)
         target, target_field = self._target(tensors)
@@ -61,7 +61,7 @@ class FormulaLoss(Loss):
         values = self._formula.values(operands)
         if context.tape is not None:
             self._show(tensors, values, context.tape)
-        return self._weighting.value(values, weights)
+        return [self._weighting.of(values, weights)]
 
     def _show(self, tensors: Tensors, values: jax.Array, tape: Tape) -> None:
         """Tells a tape what the loss is computed from, and what it adds to the gradients of that."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from gradserve_server.common.errors import Problem, Reason, near
+from gradserve_server.compute.losses.reduction import Reduction, reduce
 from gradserve_server.compute.network import Context
 
 Arrays = Mapping[str, jax.Array]
@@ -67,27 +68,60 @@ class LossValue:
     terms: dict[str, jax.Array]
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Unreduced:
+    """The values of a loss, or of a term of one, before they become one number.
+
+    Attributes:
+        values: one for each element or position; the first axis counts examples.
+        weights: None, or example weights that broadcast over the values.
+        reduction: how they become one.
+        weights_name: tensor of the batch that the weights are; empty where there are none.
+    """
+
+    values: jax.Array
+    weights: jax.Array | None
+    reduction: Reduction = dataclasses.field(metadata={"static": True})
+    weights_name: str = dataclasses.field(metadata={"static": True})
+
+    def reduced(self) -> LossValue:
+        """The loss that they come to; see `reduction.reduce`."""
+        return LossValue(*reduce(self.values, self.weights, self.reduction), {})
+
+
 class Loss(abc.ABC):
     """A loss, checked as far as that goes without data.
 
     Attributes:
         stacked: whether it is many vector-Jacobian products at once, and each gradient has a first axis of vectors;
             then the loss is a `cotangents.Cotangents`.
+        parts: how many arrays of values it has before they are reduced.
         weights_names: tensors of the batch used as example weights, in any term.
         tensors: names that it may take from the batch.
     """
 
     stacked: bool = False
+    parts: int = 1
     weights_names: tuple[str, ...]
     tensors: frozenset[str]
 
     @abc.abstractmethod
-    def evaluate(self, tensors: Tensors, context: Context) -> LossValue:
-        """The loss of these outputs and targets; conditions on data are left in `context.checks`.
+    def unreduced(self, tensors: Tensors, context: Context) -> list[Unreduced]:
+        """The values of these outputs and targets; conditions on data are left in `context.checks`.
 
         Raises:
             Problem: the tensors do not fit the loss.
         """
+
+    def combine(self, parts: Sequence[Unreduced], vectors: Arrays) -> LossValue:  # noqa: ARG002 (for sums)
+        """The loss that values come to which `unreduced` gave, those of all examples or of some."""
+        (part,) = parts
+        return part.reduced()
+
+    def evaluate(self, tensors: Tensors, context: Context) -> LossValue:
+        """The loss of these outputs and targets, as `unreduced`."""
+        return self.combine(self.unreduced(tensors, context), tensors.vectors)
 
     @abc.abstractmethod
     def target_forms(self, outputs: Forms) -> dict[str, jax.ShapeDtypeStruct]:

@@ -14,8 +14,8 @@ from gradserve_server.compute.losses.custom import Custom
 from gradserve_server.compute.losses.formula import FormulaLoss
 from gradserve_server.compute.losses.formulas import FORMULAS
 from gradserve_server.compute.losses.loss import Loss
-from gradserve_server.compute.losses.reduction import Weighting
 from gradserve_server.compute.losses.total import Term, Total
+from gradserve_server.compute.losses.weighting import Weighting
 
 NAMES = frozenset({*FORMULAS, "cotangents", "custom", "sum"})
 
@@ -53,7 +53,7 @@ def _read(message: loss_pb2.Loss, field: str, limits: Limits) -> Loss:
         case "custom":
             content = message.custom.graph.SerializeToString(deterministic=True)
             graph = CustomGraph.load(content, limits, f"{field}.custom.graph")
-            return Custom(graph, Weighting.of(message), f"{field}.custom")
+            return Custom(graph, Weighting.read(message), f"{field}.custom")
         case "cotangents":
             return _read_cotangents(message, field)
         case "sum":

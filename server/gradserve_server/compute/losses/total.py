@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections.abc import Sequence
 from typing import final
 
 import jax
 import jax.numpy as jnp
 
 from gradserve_server.common.specs import TERM_WEIGHTS
-from gradserve_server.compute.losses.loss import Forms, Loss, LossValue, Tensors
+from gradserve_server.compute.losses.loss import Arrays, Forms, Loss, LossValue, Tensors, Unreduced
 from gradserve_server.compute.network import Context
 
 
@@ -39,19 +41,25 @@ class Total(Loss):
 
     def __init__(self, terms: tuple[Term, ...], field: str) -> None:
         self._terms = terms
+        self.parts = sum(term.loss.parts for term in terms)
         self._weights_place = f"{field}.{TERM_WEIGHTS}"
         self.weights_names = tuple(dict.fromkeys(name for term in terms for name in term.loss.weights_names))
         self.tensors = frozenset(name for term in terms for name in term.loss.tensors)
 
-    def evaluate(self, tensors: Tensors, context: Context) -> LossValue:
-        values = []
+    def unreduced(self, tensors: Tensors, context: Context) -> list[Unreduced]:
+        values: list[Unreduced] = []
         for term in self._terms:
             if context.tape is not None:
                 context.tape.loss_term, context.tape.loss_counts = term.name, term.counts
-            values.append(term.loss.evaluate(tensors, context))
+            values += term.loss.unreduced(tensors, context)
+        return values
+
+    def combine(self, parts: Sequence[Unreduced], vectors: Arrays) -> LossValue:
+        rest = iter(parts)
+        values = [term.loss.combine(list(itertools.islice(rest, term.loss.parts)), vectors) for term in self._terms]
         dtype = max((value.loss.dtype for value in values), key=lambda one: one.itemsize)
         # None are sent where all are 1.
-        weights = tensors.vectors.get(self._weights_place, jnp.ones(len(values), jnp.float64)).astype(dtype)
+        weights = vectors.get(self._weights_place, jnp.ones(len(values), jnp.float64)).astype(dtype)
         total = jnp.zeros((), dtype)
         for index, (term, value) in enumerate(zip(self._terms, values, strict=True)):
             # A term of weight 0 may be infinite.

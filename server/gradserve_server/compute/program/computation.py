@@ -13,7 +13,7 @@ from gradserve_server.common.errors import Problem
 from gradserve_server.common.specs import ArraySpec, Mode, ProgramSpec
 from gradserve_server.common.tracing import Layout
 from gradserve_server.compute.checkpointing import checkpointed
-from gradserve_server.compute.losses import Loss, LossValue, Tensors
+from gradserve_server.compute.losses import Loss, LossValue, Tensors, Unreduced
 from gradserve_server.compute.network import Context, Network, Signature
 from gradserve_server.compute.precision import DTYPES, widened
 from gradserve_server.compute.program.absent_rows import present_rows, without_absent_rows
@@ -125,36 +125,64 @@ class Computation:
             return self._evaluate(arguments, tape)
         return checkpointed(self._evaluate, self.spec.options.checkpointing)(arguments)
 
+    def unreduced(self, arguments: Arguments) -> list[Unreduced]:
+        """Forward, up to the values of the loss; examples of weight 0 are taken as they are."""
+        _, values = self.forward(arguments, self._context(arguments, None))
+        return values
+
+    def forward(self, arguments: Arguments, context: Context) -> tuple[Arrays, list[Unreduced]]:
+        """Outputs, and the values of the loss if there is one; what else there is is left in `context`."""
+        inputs = {one.name: arguments.batch[one.name] for one in self.network.inputs}
+        outputs = self.network.apply(arguments.parameters, arguments.statistics, inputs, context)
+        if context.dtype != self.dtype:
+            outputs = {name: widened(value) for name, value in outputs.items()}
+        if self.loss is None:
+            return outputs, []
+        tensors = Tensors(outputs, arguments.batch, arguments.parameters, arguments.vectors)
+        return outputs, self.loss.unreduced(tensors, dataclasses.replace(context, dtype=self.dtype))
+
+    def with_present_rows(self, arguments: Arguments) -> Arguments:
+        """The same with examples that count in place of those that do not, which could make gradients of 0 NaN."""
+        present = self._present(arguments.batch)
+        if present is None:
+            return arguments
+        keep = {*self.spec.shared, *self._weights_names}
+        batch = without_absent_rows(arguments.batch, present, keep, keep_finite=self._shows_rows)
+        return dataclasses.replace(arguments, batch=batch)
+
+    def new_context(self, arguments: Arguments) -> Context:
+        """That of an application in which all examples count."""
+        return self._context(arguments, None)
+
     def _evaluate(self, arguments: Arguments, tape: Tape | None = None) -> Evaluation:
-        batch = arguments.batch
-        shared = frozenset(self.spec.shared)
-        weights_names = self.loss.weights_names if self.loss else ()
-        present = present_rows(batch, [name for name in weights_names if name in batch and name not in shared])
-        if present is not None:
-            keep = shared | frozenset(weights_names)
-            batch = without_absent_rows(batch, present, keep, keep_finite=self._shows_rows)
-        context = Context(
+        context = self._context(arguments, self._present(arguments.batch), tape)
+        outputs, values = self.forward(self.with_present_rows(arguments), context)
+        return Evaluation(
+            outputs=outputs,
+            loss=None if self.loss is None else self.loss.combine(values, arguments.vectors),
+            updated_statistics=context.updated_statistics,
+            failed=[check.failed for check in context.checks],
+            problems=tuple(check.problem for check in context.checks),
+        )
+
+    def _present(self, batch: Arrays) -> jax.Array | None:
+        """For each example, whether it counts; None where there are no weights."""
+        return present_rows(batch, [name for name in self._weights_names if name in batch])
+
+    def _context(self, arguments: Arguments, present: jax.Array | None, tape: Tape | None = None) -> Context:
+        return Context(
             dtype=DTYPES.get(self.spec.options.precision, self.dtype),
             training=self.spec.options.mode is Mode.TRAINING,
             key=jax.random.key(arguments.seed),
             example_weights=None if present is None else present.astype(self.dtype),
             tape=tape,
         )
-        inputs = {one.name: batch[one.name] for one in self.network.inputs}
-        outputs = self.network.apply(arguments.parameters, arguments.statistics, inputs, context)
-        loss = None
-        if context.dtype != self.dtype:
-            outputs = {name: widened(value) for name, value in outputs.items()}
-        if self.loss is not None:
-            tensors = Tensors(outputs, batch, arguments.parameters, arguments.vectors)
-            loss = self.loss.evaluate(tensors, dataclasses.replace(context, dtype=self.dtype))
-        return Evaluation(
-            outputs=outputs,
-            loss=loss,
-            updated_statistics=context.updated_statistics,
-            failed=[check.failed for check in context.checks],
-            problems=tuple(check.problem for check in context.checks),
-        )
+
+    @property
+    def _weights_names(self) -> tuple[str, ...]:
+        """Tensors of the batch that are weights of its examples."""
+        names = self.loss.weights_names if self.loss is not None else ()
+        return tuple(name for name in names if name not in self.spec.shared)
 
     @property
     def _shows_rows(self) -> bool:
