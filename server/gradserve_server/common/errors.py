@@ -179,10 +179,15 @@ def shorten(text: str, limit: int = 300) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
+_LONGEST_COMPARED, _MOST_COMPARED = 200, 2000
+
+
 def near(name: str, known: Iterable[str]) -> str:
     """A hint that names what was probably meant, or what there is."""
     choices = list(known)
-    close = difflib.get_close_matches(name, choices, n=3, cutoff=0.6)
+    # Comparing takes the product of lengths: long names, and names beyond many, are compared with nothing.
+    comparable = [one for one in choices[:_MOST_COMPARED] if len(one) <= _LONGEST_COMPARED]
+    close = difflib.get_close_matches(name, comparable, n=3, cutoff=0.6) if len(name) <= _LONGEST_COMPARED else []
     if close:
         return f"Did you mean {' or '.join(repr(one) for one in close)}?"
     if not choices:

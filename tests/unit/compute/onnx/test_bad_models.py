@@ -65,7 +65,8 @@ def test_a_model_is_refused(change: Callable[[onnx.ModelProto], object], reason:
 
 
 @pytest.mark.parametrize(
-    "content", [b"\xff\xff", b"\x3a\x05ab", b"\x0b", serialized(GOOD)[:-3], b"\x3a" + b"\xff" * 12]
+    "content",
+    [b"\xff\xff", b"\x3a\x05ab", b"\x0b", serialized(GOOD)[:-3], b"\x3a" + b"\xff" * 12, b"\x3a\x04\x12\x02\xff\xfe"],
 )
 def test_bytes_that_are_no_model_are_refused(content: bytes) -> None:
     assert refused(content).reason is Reason.MALFORMED_NETWORK
@@ -75,7 +76,7 @@ def test_a_flood_of_empty_messages_is_refused_before_it_is_parsed() -> None:
     graph = b"\x0a\x00" * 3_000_000
     content = b"\x3a\x80\x9b\xee\x02" + graph
     assert len(graph) == 6_000_000
-    problem = refused(content)
+    problem = refused(content, Limits(nodes=5000))
     assert problem.reason is Reason.TOO_LARGE
     assert "fields" in str(problem)
 

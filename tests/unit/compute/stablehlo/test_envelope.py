@@ -16,6 +16,7 @@ from gradserve_server.common.specs import Limits
 from gradserve_server.compute.frontends.stablehlo import load_network
 from gradserve_server.compute.frontends.stablehlo.envelope import check_envelope
 from tests.unit.compute.stablehlo.artifacts import product_exported
+from tests.unit.compute.stablehlo.envelopes import with_size, with_tree, with_versions
 
 
 @pytest.fixture(scope="module")
@@ -65,46 +66,11 @@ def test_an_envelope_with_any_byte_changed_is_read_or_refused_but_nothing_else(
     assert {problem.reason.code for problem in problems} <= codes
 
 
-def versions(format_: int, convention: int) -> bytes:
-    builder = flatbuffers.Builder(0)
-    flat.ExportedStart(builder)
-    flat.ExportedAddSerializationVersion(builder, format_)
-    flat.ExportedAddCallingConventionVersion(builder, convention)
-    builder.Finish(flat.ExportedEnd(builder))
-    return bytes(builder.Output())
-
-
 @pytest.mark.parametrize(("format_", "convention"), [(1, 10), (999, 10), (11, 8), (11, 99)])
 def test_versions_outside_of_the_window_have_a_reason_of_their_own(format_: int, convention: int) -> None:
-    problem = refused(versions(format_, convention))
+    problem = refused(with_versions(format_, convention))
     assert problem.reason is Reason.INCOMPATIBLE_ARTIFACT
     assert problem.metadata["given"] in (str(format_), str(convention))
-
-
-def with_tree(levels: int, width: int) -> bytes:
-    """An envelope whose tree of arguments has `levels` in which each node is there `width` times."""
-    builder = flatbuffers.Builder(0)
-    flat.PyTreeDefStart(builder)
-    flat.PyTreeDefAddKind(builder, flat.PyTreeDefKind.leaf)
-    node = flat.PyTreeDefEnd(builder)
-    for _ in range(levels):
-        flat.PyTreeDefStartChildrenVector(builder, width)
-        for _ in range(width):
-            builder.PrependUOffsetTRelative(node)
-        children = builder.EndVector()
-        flat.PyTreeDefStart(builder)
-        flat.PyTreeDefAddKind(builder, flat.PyTreeDefKind.tuple)
-        flat.PyTreeDefAddChildren(builder, children)
-        node = flat.PyTreeDefEnd(builder)
-    name = builder.CreateString("f")
-    flat.ExportedStart(builder)
-    flat.ExportedAddFunctionName(builder, name)
-    flat.ExportedAddSerializationVersion(builder, 11)
-    flat.ExportedAddCallingConventionVersion(builder, 10)
-    flat.ExportedAddInTree(builder, node)
-    flat.ExportedAddOutTree(builder, node)
-    builder.Finish(flat.ExportedEnd(builder))
-    return bytes(builder.Output())
 
 
 @pytest.mark.parametrize(
@@ -121,24 +87,7 @@ def test_trees_that_a_few_bytes_describe_and_no_memory_holds_are_refused_at_once
 
 @pytest.mark.parametrize("size", ["(a+b+c+d)^99", "a^999999", "9" * 40, "a+" * 100 + "a", "((a^2)^9)^9"])
 def test_sizes_that_take_for_ever_to_multiply_out_are_refused(size: str) -> None:
-    builder = flatbuffers.Builder(0)
-    text, name = builder.CreateString(size), builder.CreateString("f")
-    flat.AbstractValueStartShapeVector(builder, 1)
-    builder.PrependUOffsetTRelative(text)
-    shape = builder.EndVector()
-    flat.AbstractValueStart(builder)
-    flat.AbstractValueAddShape(builder, shape)
-    value = flat.AbstractValueEnd(builder)
-    flat.ExportedStartInAvalsVector(builder, 1)
-    builder.PrependUOffsetTRelative(value)
-    values = builder.EndVector()
-    flat.ExportedStart(builder)
-    flat.ExportedAddFunctionName(builder, name)
-    flat.ExportedAddSerializationVersion(builder, 11)
-    flat.ExportedAddCallingConventionVersion(builder, 10)
-    flat.ExportedAddInAvals(builder, values)
-    builder.Finish(flat.ExportedEnd(builder))
-    assert refused(bytes(builder.Output())).reason is Reason.TOO_LARGE
+    assert refused(with_size(size)).reason is Reason.TOO_LARGE
 
 
 def test_side_effects_are_refused() -> None:

@@ -12,6 +12,8 @@ TEXT_DEPTH = 64
 CALL_DEPTH = 64
 # Elements of a value that is computed at tracing; larger ones become part of the program.
 FOLDED_ELEMENTS = 1 << 16
+# Elements that inputs of a value computed at tracing could make of it.
+FOLDED_RESULT_ELEMENTS = 1 << 24
 # Turns of a loop that is unrolled because its shapes change, or because a turn decides shapes.
 UNROLLED_TURNS = 1024
 # Bytes of inputs whose values are part of the program.

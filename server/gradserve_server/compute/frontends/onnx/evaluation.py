@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -158,7 +159,7 @@ def _run_wide(
 def _apply(
     row: Operator, node: Node, attributes: Mapping[str, Any], inputs: tuple[Value, ...], frame: Frame
 ) -> list[Value]:
-    folds = row.folds and all(value is None or _is_small(value) for value in inputs)
+    folds = row.folds and _fold(inputs)
     call = Call(node, row.since_version, attributes, inputs, frame, np if folds else jnp)
     with np.errstate(all="ignore"):
         result = row.function(call)
@@ -171,8 +172,23 @@ def _apply(
     return outputs
 
 
-def _is_small(value: Value) -> bool:
-    return isinstance(value, np.ndarray) and value.size <= bounds.FOLDED_ELEMENTS
+def _fold(inputs: tuple[Value, ...]) -> bool:
+    """Whether all inputs are known, and small enough that no operator makes something large of them.
+
+    Two inputs can make the product of their sizes (an outer product, rows picked from a table), and several that are
+    broadcast can make more.
+    """
+    known = [value for value in inputs if value is not None]
+    if not all(isinstance(value, np.ndarray) and value.size <= bounds.FOLDED_ELEMENTS for value in known):
+        return False
+    first, second = (*sorted((value.size for value in known), reverse=True), 1, 1)[:2]
+    if first * second > bounds.FOLDED_RESULT_ELEMENTS:
+        return False
+    try:
+        broadcast = np.broadcast_shapes(*(value.shape for value in known))
+    except ValueError:
+        return True
+    return math.prod(broadcast) <= bounds.FOLDED_RESULT_ELEMENTS
 
 
 def _call_function(

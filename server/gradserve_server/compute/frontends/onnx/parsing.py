@@ -69,7 +69,8 @@ def parse_text(content: bytes, limits: Limits) -> onnx.ModelProto:
         )
     try:
         return onnx.parser.parse_model(text)
-    except (onnx.parser.ParseError, DecodeError) as error:
+    except (onnx.parser.ParseError, DecodeError, RuntimeError, ValueError, IndexError) as error:
+        # The parser, which is C++, lets some errors of its standard library out.
         raise Problem(
             Reason.MALFORMED_NETWORK,
             f"the text is not in ONNX's syntax ({_message(error)})",

@@ -13,7 +13,7 @@ from gradserve_server.common.errors import Problem, Reason
 _VARINT, _LENGTH_DELIMITED = 0, 2
 # Bytes of the kinds of one size.
 _FIXED = {1: 8, 5: 4}
-_BYTES, _NUMBERS = "bytes", "numbers"
+_BYTES, _NUMBERS, _TEXT = "bytes", "numbers", "text"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +82,8 @@ def _walk(content: bytes, descriptor: Any, bounds: Bounds) -> tuple[int, int, in
                 raise _malformed()
             inner = fields.get(tag >> 3)
             if inner is None or isinstance(inner, str):
+                if inner == _TEXT:
+                    _check_text(content, place, length)
                 of_bytes += length * (inner == _BYTES)
                 of_numbers += length * (inner == _NUMBERS)
                 place += length
@@ -98,26 +100,40 @@ def _walk(content: bytes, descriptor: Any, bounds: Bounds) -> tuple[int, int, in
             if inner.full_name not in known:
                 known[inner.full_name] = _nested(inner)
             fields = known[inner.full_name]
-        elif kind == _VARINT:
-            _, place = _varint(content, place)
-        elif kind in _FIXED:
-            place += _FIXED[kind]
         else:
-            raise _malformed()
+            place = _after_number(content, place, kind)
     return records, of_bytes, of_numbers
 
 
 def _nested(descriptor: Any) -> dict[int, Any]:
-    """By number: the descriptor of fields that are messages; a word for bytes and for repeated numbers."""
+    """By number: the descriptor of fields that are messages; a word for text, bytes and repeated numbers."""
     found: dict[int, Any] = {}
     for field in descriptor.fields:
         if field.message_type is not None:
             found[field.number] = field.message_type
         elif field.type == field.TYPE_BYTES:
             found[field.number] = _BYTES
-        elif field.is_repeated and field.type != field.TYPE_STRING:
+        elif field.type == field.TYPE_STRING:
+            found[field.number] = _TEXT
+        elif field.is_repeated:
             found[field.number] = _NUMBERS
     return found
+
+
+def _check_text(content: bytes, place: int, length: int) -> None:
+    """Refuses text that is not UTF-8: the parser would give it as bytes, where all else expects text."""
+    try:
+        content[place : place + length].decode()
+    except UnicodeDecodeError:
+        raise _malformed() from None
+
+
+def _after_number(content: bytes, place: int, kind: int) -> int:
+    if kind == _VARINT:
+        return _varint(content, place)[1]
+    if kind not in _FIXED:
+        raise _malformed()
+    return place + _FIXED[kind]
 
 
 def _varint(content: bytes, place: int) -> tuple[int, int]:

@@ -263,10 +263,17 @@ def _scan(call: Call, body: Graph, carried: list[Value], sequences: list[Value])
     if call.node not in call.frame.unrolled:
         try:
             found = _rolled_scan(call, body, carried, moved)
-        except (_Varies, StaticNeeded):
+        except _Varies:
+            pass
+        except StaticNeeded:
             if turns > bounds.UNROLLED_TURNS:
                 raise
     if not found:
+        if turns > bounds.UNROLLED_TURNS:
+            raise call.unsupported(
+                f"a scan whose turns differ in their shapes can have at most {bounds.UNROLLED_TURNS} turns",
+                given=f"{turns} turns",
+            )
         found = _unrolled_scan(call, body, carried, moved, stacks)
     results = found[: len(carried)]
     for value, axis, backwards in zip(found[len(carried) :], out_axes, out_reversed, strict=True):
