@@ -18,7 +18,7 @@ import gradserve as gs
 from gradserve.demo import worked_example
 
 GRADSERVE = [sys.executable, "-m", "gradserve.cli"]
-EXPECTED = {row.name: row.value for row in worked_example.closed_form(worked_example.Numbers())}
+EXPECTED = {row.name: row.value for row in worked_example.by_hand(worked_example.Numbers())}
 
 
 def _shell(*words: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:

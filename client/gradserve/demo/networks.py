@@ -26,7 +26,7 @@ def perceptron() -> Lesson:
         gs.dense(10),
         x=("batch", 8, 8, 1),
     )
-    return Lesson("MLP 64-128-10", network, Schedule(epochs=30, batch_size=32, learning_rate=0.5))
+    return Lesson("MLP 64-128-10", network, Schedule(epochs=15, batch_size=32, learning_rate=0.5))
 
 
 def convolutional() -> Lesson:
@@ -41,5 +41,5 @@ def convolutional() -> Lesson:
         gs.dense(10),
         x=("batch", 8, 8, 1),
     )
-    schedule = Schedule(epochs=20, batch_size=32, learning_rate=0.2)
+    schedule = Schedule(epochs=8, batch_size=32, learning_rate=0.2)
     return Lesson("Convolutional 16-32-10", network, schedule)

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
 import gradserve as gs
 from gradserve.cli import terminal
-from gradserve.demo import digits, networks, training, worked_example
+from gradserve.demo import chain_rule, digits, networks, training
+from gradserve.demo.outcome import Outcome
 from gradserve.demo.screen import Screen, picture
 from gradserve.demo.training import Step
 
-TOLERANCE = 1e-6
 ENOUGH = 0.95
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What was shown, in a line, and whether it came out as it should."""
-
-    holds: bool
-    said: str
-
-
 def demonstrate(screen: Screen, client: gs.Client, part: int | None) -> bool:
-    """Runs part 1, 2, or both; False if anything did not come out as it should."""
+    """Runs one part, or both. False if anything did not come out as it should."""
     info = client.server_info()
     screen.show(
         f"[bold]gradserve {gs.__version__}[/]",
@@ -37,47 +27,11 @@ def demonstrate(screen: Screen, client: gs.Client, part: int | None) -> bool:
     )
     outcomes = []
     if part in (None, 1):
-        outcomes.append(compare(screen, client))
+        outcomes.append(chain_rule.compare(screen, client))
     if part in (None, 2):
         outcomes += train_all(screen, client)
     _closing(screen, outcomes)
     return all(outcome.holds for outcome in outcomes)
-
-
-def compare(screen: Screen, client: gs.Client) -> Outcome:
-    """Part 1: what the server computes beside the closed form."""
-    given = worked_example.Numbers()
-    screen.heading("1  A gradient that you can work out by hand")
-    screen.show(
-        Text("y = sigmoid(w2 relu(w1 x + b1) + b2),   L = -log(y)"),
-        f"x = {given.x:g}, w1 = {given.w1:g}, b1 = {given.b1:g}, w2 = {given.w2:g}, b2 = {given.b2:g}, in float64",
-    )
-    served = worked_example.served(client, given)
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("")
-    table.add_column("served", justify="right", style="bold")
-    table.add_column("closed form", justify="right")
-    table.add_column("formula")
-    table.add_column("difference", justify="right")
-    table.add_column("")
-    agree = True
-    for row in worked_example.closed_form(given):
-        difference = abs(served[row.name] - row.value)
-        holds = difference <= TOLERANCE  # False for NaN too.
-        agree = agree and holds
-        table.add_row(
-            row.name,
-            f"{served[row.name]:.9f}",
-            f"{row.value:.9f}",
-            Text(row.formula),
-            f"{difference:.1e}",
-            terminal.tick(holds, screen.console),
-            end_section=row.name == "L",
-        )
-    screen.show(table)
-    verdict = "agree" if agree else "do not agree"
-    return Outcome(agree, f"values, loss and gradients {verdict} with the closed form to 1e-6")
 
 
 def train_all(screen: Screen, client: gs.Client) -> list[Outcome]:
@@ -136,6 +90,7 @@ def _closing(screen: Screen, outcomes: list[Outcome]) -> None:
     commands.add_row("gradserve serve --address 127.0.0.1:50051", "run a server")
     commands.add_row("gradserve describe --help", "what a network takes and costs")
     commands.add_row("gradserve grad --help", "gradients from files, from the shell")
+    commands.add_row("gradserve trace --help", "every gradient explained, as table, plot and page")
     screen.heading("What you saw, and what next")
     for outcome in outcomes:
         screen.show(f"{terminal.tick(outcome.holds, screen.console)} {outcome.said}")

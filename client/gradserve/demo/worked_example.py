@@ -1,6 +1,6 @@
 """The worked example: y = sigmoid(w2 relu(w1 x + b1) + b2), L = -log(y).
 
-Once in closed form, in plain Python, and once as a network for the server, in float64.
+Once by hand, in plain Python, and once as a network for the server, in float64.
 """
 
 from __future__ import annotations
@@ -27,36 +27,51 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Row:
-    """A quantity by name, its formula for people, and its value."""
+    """A quantity by name, how it comes about, and its value."""
 
     name: str
     formula: str
     value: float
 
 
-def closed_form(given: Numbers) -> tuple[Row, ...]:
-    """Values, the loss, and its derivatives by the chain rule.
-
-    With L = -log(sigmoid(z2)), dL/dz2 = sigmoid(z2) - 1 = y - 1; all others follow from it.
-    """
+def forward_by_hand(given: Numbers) -> tuple[Row, ...]:
+    """The values from x to the loss."""
     z1 = given.w1 * given.x + given.b1
     h1 = max(z1, 0.0)
     z2 = given.w2 * h1 + given.b2
     y = 1.0 / (1.0 + math.exp(-z2))
-    dz2 = y - 1.0
-    dz1 = dz2 * given.w2 * (1.0 if z1 > 0.0 else 0.0)
     return (
         Row("z1", "w1 x + b1", z1),
         Row("h1", "relu(z1)", h1),
         Row("z2", "w2 h1 + b2", z2),
         Row("y", "sigmoid(z2)", y),
         Row("L", "-log(y)", -math.log(y)),
-        Row("dL/dw1", "(y - 1) w2 [z1 > 0] x", dz1 * given.x),
-        Row("dL/db1", "(y - 1) w2 [z1 > 0]", dz1),
-        Row("dL/dw2", "(y - 1) h1", dz2 * h1),
-        Row("dL/db2", "y - 1", dz2),
-        Row("dL/dx", "(y - 1) w2 [z1 > 0] w1", dz1 * given.w1),
     )
+
+
+def backward_by_hand(given: Numbers) -> tuple[Row, ...]:
+    """The nine derivatives of the loss by the chain rule, each from those before it."""
+    z1, h1, _, y, _ = (row.value for row in forward_by_hand(given))
+    dy = -1.0 / y
+    dz2 = dy * y * (1.0 - y)
+    dh1 = dz2 * given.w2
+    dz1 = dh1 * (1.0 if z1 > 0.0 else 0.0)
+    return (
+        Row("dL/dy", "-1 / y", dy),
+        Row("dL/dz2", "dL/dy y (1 - y)", dz2),
+        Row("dL/db2", "dL/dz2", dz2),
+        Row("dL/dw2", "dL/dz2 h1", dz2 * h1),
+        Row("dL/dh1", "dL/dz2 w2", dh1),
+        Row("dL/dz1", "dL/dh1 [z1 > 0]", dz1),
+        Row("dL/db1", "dL/dz1", dz1),
+        Row("dL/dw1", "dL/dz1 x", dz1 * given.x),
+        Row("dL/dx", "dL/dz1 w1", dz1 * given.w1),
+    )
+
+
+def by_hand(given: Numbers) -> tuple[Row, ...]:
+    """Values and derivatives."""
+    return (*forward_by_hand(given), *backward_by_hand(given))
 
 
 def network() -> gs.Network:
@@ -64,15 +79,17 @@ def network() -> gs.Network:
     graph = gs.GraphBuilder("worked_example")
     x = graph.input("x", "batch", dtype="float64")
     w1, b1, w2, b2 = (graph.parameter(name) for name in ("w1", "b1", "w2", "b2"))
-    z1 = graph.arithmetic("add", w1 * x, b1, name="z1")
+    w1x = graph.arithmetic("multiply", w1, x, name="w1x")
+    z1 = graph.arithmetic("add", w1x, b1, name="z1")
     h1 = graph.add(gs.relu(), z1, name="h1")
-    z2 = graph.arithmetic("add", w2 * h1, b2, name="z2")
+    w2h1 = graph.arithmetic("multiply", w2, h1, name="w2h1")
+    z2 = graph.arithmetic("add", w2h1, b2, name="z2")
     y = graph.add(gs.sigmoid(), z2, name="y")
     return graph.build(outputs=[z1, h1, z2, y])
 
 
-def served(client: gs.Client, given: Numbers) -> dict[str, float]:
-    """The same quantities by the same names, all computed by the server in one call.
+def traced(client: gs.Client, given: Numbers) -> gs.TraceResult:
+    """All of it by the server, in one call.
 
     Binary cross-entropy with target 1 is -log(y).
     """
@@ -80,18 +97,19 @@ def served(client: gs.Client, given: Numbers) -> dict[str, float]:
     def number(value: float) -> NDArray[np.float64]:
         return np.array(value, dtype=np.float64)
 
-    result = client.gradients(
+    return client.trace(
         network(),
         {name: number(getattr(given, name)) for name in ("w1", "b1", "w2", "b2")},
         {"x": np.array([given.x]), "target": np.array([1.0])},
         loss=gs.binary_cross_entropy(prediction="y", target="target"),
-        inputs=["x"],
-        outputs=["z1", "h1", "z2", "y"],
     )
-    values = {name: array.item() for name, array in result.outputs.items()}
-    gradients = {**result.gradients, **result.input_gradients}
-    return {
-        **values,
-        "L": result.loss,
-        **{f"dL/d{name}": array.item() for name, array in gradients.items()},
-    }
+
+
+def served(trace: gs.TraceResult) -> dict[str, float]:
+    """The numbers of a trace by the names that they have by hand."""
+    numbers = {"L": trace.loss}
+    for value in trace:
+        numbers[value.name] = value.value.mean
+        if value.gradient is not None:
+            numbers[f"dL/d{value.name}"] = value.gradient.mean
+    return numbers

@@ -1,45 +1,62 @@
 """The demo says so when a number is not what it should be."""
 
+import dataclasses
 import io
 import math
+from collections.abc import Callable
 from typing import cast
 
 import pytest
 from rich.console import Console
 
 import gradserve as gs
-from gradserve.demo import show, worked_example
+from gradserve.demo import chain_rule, worked_example
+from gradserve.demo.outcome import Outcome
 from gradserve.demo.screen import Screen
+from tests.unit.trace_view import samples
 
 
-def _compare(monkeypatch: pytest.MonkeyPatch, **changes: float) -> tuple[bool, str]:
-    """Part 1 with numbers in place of a server's."""
-    served = {row.name: row.value for row in worked_example.closed_form(worked_example.Numbers())}
-    monkeypatch.setattr(worked_example, "served", lambda client, given: served | changes)
+def _shown(part: Callable[[Screen], Outcome]) -> tuple[bool, str]:
     file = io.StringIO()
-    with Screen(Console(file=file, width=80)) as screen:
-        outcome = show.compare(screen, cast("gs.Client", None))
+    with Screen(Console(file=file, width=110)) as screen:
+        outcome = part(screen)
     return outcome.holds, file.getvalue()
 
 
-def test_what_agrees_holds_and_every_number_is_shown_twice(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def _compare(monkeypatch: pytest.MonkeyPatch, y: float | None = None) -> tuple[bool, str]:
+    """Part 1 with a trace built by hand in place of a server's, and with another gradient of y."""
+    trace = samples.worked_example()
+    if y is not None:
+        gradient = trace["y"].gradient
+        assert gradient is not None
+        off = dataclasses.replace(trace["y"], gradient=dataclasses.replace(gradient, mean=y))
+        values = tuple(off if value.name == "y" else value for value in trace)
+        trace = dataclasses.replace(trace, values=values)
+    monkeypatch.setattr(worked_example, "traced", lambda client, given: trace)
+    return _shown(lambda screen: chain_rule.compare(screen, cast("gs.Client", None)))
+
+
+def test_what_agrees_holds_and_every_number_is_shown_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     holds, shown = _compare(monkeypatch)
     assert holds
     assert "✗" not in shown
-    for number in ("0.629483112", "0.462856254", "-0.222310133", "-0.055577533"):
+    assert shown.count("✓") == 5 + 9
+    for number in ("0.629483112", "0.462856254", "-1.588604970", "-0.222310133", "-0.055577533"):
         assert shown.count(number) == 2
 
 
-@pytest.mark.parametrize("wrong", [0.629486, math.nan, math.inf])
+def test_each_gradient_comes_with_the_chain_rule_that_the_trace_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, shown = _compare(monkeypatch)
+    for rule in (
+        "dL/dy = -1/y = -1.589",
+        "dL/dz2 = dL/dy * y * (1 - y) = -1.589 * 0.2332 = -0.3705",
+        "dL/dw1 = dL/dw1x * x = -0.1112 * 2.0 = -0.2223",
+    ):
+        assert rule in shown
+
+
+@pytest.mark.parametrize("wrong", [-1.588607, math.nan, math.inf])
 def test_one_number_that_is_off_fails(wrong: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    holds, shown = _compare(monkeypatch, y=wrong)
+    holds, shown = _compare(monkeypatch, wrong)
     assert not holds
     assert shown.count("✗") == 1
-
-
-def test_the_worked_example_is_a_network_in_float64_with_its_steps_as_outputs() -> None:
-    network = worked_example.network()
-    assert network.outputs == ("z1", "h1", "z2", "y")
-    assert [str(one) for one in network.inputs] == ["x: float64[batch]"]
