@@ -45,6 +45,7 @@ class Reason(enum.Enum):
     # Names in the batch, the weights and the selection.
     MISSING_TENSOR = Code.INVALID_ARGUMENT, "A tensor that the network or the loss needs was not sent."
     UNKNOWN_NAME = Code.INVALID_ARGUMENT, "A name that refers to nothing."
+    DEPENDENT_EXAMPLES = Code.INVALID_ARGUMENT, "Examples of the batch depend on each other, and must not here."
     EMPTY_BATCH = Code.INVALID_ARGUMENT, "A batch without examples."
     BATCH_SIZE_MISMATCH = Code.INVALID_ARGUMENT, "Tensors of one batch with different numbers of examples."
     INVALID_PATTERN = Code.INVALID_ARGUMENT, "A pattern of names that fits nothing."

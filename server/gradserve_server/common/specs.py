@@ -94,6 +94,13 @@ class Precision(enum.Enum):
     FLOAT16 = "float16"
 
 
+class Matrix(enum.Enum):
+    """Which second derivatives multiply a vector."""
+
+    HESSIAN = "hessian"
+    GAUSS_NEWTON = "gauss_newton"
+
+
 class Selection(msgspec.Struct, frozen=True, array_like=True):
     """Which gradients come back, and how (`GradientSelection` of the contract)."""
 
@@ -103,6 +110,9 @@ class Selection(msgspec.Struct, frozen=True, array_like=True):
     summary_only: bool = False
     clip_global_norm: float = 0.0
     dtype: str | None = None
+    per_example: bool = False
+    clip_example_norm: float = 0.0
+    example_summary: bool = False
 
 
 class Options(msgspec.Struct, frozen=True, array_like=True):
@@ -138,13 +148,14 @@ class ProgramSpec(msgspec.Struct, frozen=True, array_like=True):
         options: how to compute.
         outputs: outputs to return, in the order of the request.
         shared: tensors of the batch without an axis of examples.
-        vectors: further arrays that come with each request, in order of name: what is data in a loss or in the options.
-            Their names are their places in the request, such as ``loss.cotangents.by_output.logits``.
+        vectors: further arrays that come with each request, in order of name: what is data in a loss or in the options,
+            and tangents. Their names are their places in the request, such as ``loss.cotangents.by_output.logits``.
         static: values of the batch that the program depends on, where the worker has asked for them.
         trace: what is asked of a trace; of kind ``trace`` only.
+        matrix: which second derivatives; of kind ``hessian_product`` only.
     """
 
-    kind: Literal["gradients", "forward", "trace"]
+    kind: Literal["gradients", "forward", "trace", "jacobian_product", "hessian_product"]
     network: NetworkSource
     loss: bytes
     batch: tuple[ArraySpec, ...]
@@ -157,6 +168,7 @@ class ProgramSpec(msgspec.Struct, frozen=True, array_like=True):
     own_weights: bool = False
     static: tuple[StaticValue, ...] = ()
     trace: tracing.Request = tracing.Request()
+    matrix: Matrix = Matrix.HESSIAN
 
     def key(self) -> bytes:
         """Stands for the spec, which holds a whole network and so is too large to keep."""
@@ -175,7 +187,8 @@ class ResultSpec(msgspec.Struct, frozen=True, array_like=True):
     """One array of an answer: the part of the answer it belongs to, and its form.
 
     Groups: ``numbers`` (one float64 vector, entries named by `Program.numbers`), ``gradient``, ``input_gradient``,
-    ``output``, ``updated_statistic``; of a trace ``statistics`` (one matrix), ``value``, ``gradient``.
+    ``output``, ``updated_statistic``, ``example`` (``losses`` and ``norms``), ``output_tangent``, ``product``; of a
+    trace ``statistics`` (one matrix), ``value``, ``gradient``.
     """
 
     group: str

@@ -230,8 +230,8 @@ class Executor:
     def _compile_known(self, key: bytes, spec: ProgramSpec, start: float) -> Executable:
         network = self._network(spec.network).specialized({one.array.name: one.read() for one in spec.static})
         loss: Loss | None = load_loss(spec.loss, self._limits) if spec.loss else None
-        if loss is None and spec.kind in {"gradients", "trace"}:
-            raise Problem(Reason.MISSING_FIELD, "gradients need a loss", field="loss")
+        if loss is None and spec.kind in program.NEED_LOSS:
+            raise Problem(Reason.MISSING_FIELD, "derivatives of a loss need one", field="loss")
         program.check_capabilities(spec, network)
 
         def compile_choice(choice: Checkpointing) -> Compiled:

@@ -62,9 +62,11 @@ def _gradients_form(program: Program, *, as_safetensors: bool, split: bool) -> F
     tensors.map("input_gradient", Gradients.INPUT_GRADIENTS_FIELD_NUMBER)
     tensors.map("output", Gradients.OUTPUTS_FIELD_NUMBER)
     tensors.map("updated_statistic", Gradients.UPDATED_STATISTICS_FIELD_NUMBER)
+    tensors.single("example", "losses", Gradients.EXAMPLE_LOSSES_FIELD_NUMBER)
+    tensors.single("example", "norms", Gradients.EXAMPLE_NORMS_FIELD_NUMBER)
     if not as_safetensors:
         tensors.named("gradient", Gradients.TENSORS_FIELD_NUMBER)
-    numbers = _numbers_of(program), Numbers(parts + nested(Gradients.SUMMARY_FIELD_NUMBER, summary))
+    numbers = numbers_of(program), Numbers(parts + nested(Gradients.SUMMARY_FIELD_NUMBER, summary))
     return Form(numbers, tuple(tensors.leads), tuple(tensors.attached), Gradients.TIMING_FIELD_NUMBER)
 
 
@@ -73,13 +75,13 @@ def _forward_form(program: Program, *, split: bool) -> Form:
     numbers = None
     if "loss" in program.numbers:
         loss = Slot(program.numbers.index("loss"))
-        numbers = _numbers_of(program), Numbers(number(Forward.LOSS_FIELD_NUMBER, loss))
+        numbers = numbers_of(program), Numbers(number(Forward.LOSS_FIELD_NUMBER, loss))
     tensors = Tensors(program, split=split)
     tensors.map("output", Forward.OUTPUTS_FIELD_NUMBER)
     return Form(numbers, tuple(tensors.leads), tuple(tensors.attached), Forward.TIMING_FIELD_NUMBER)
 
 
-def _numbers_of(program: Program) -> int:
+def numbers_of(program: Program) -> int:
     """Index of the result that holds the numbers."""
     return next(index for index, one in enumerate(program.results) if one.group == "numbers")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from gradserve_server.common import tracing
 from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.common.specs import (
     ArraySpec,
+    Matrix,
     NetworkSource,
     ProgramSpec,
     Selection,
@@ -80,6 +82,8 @@ class Task:
             object.__setattr__(self, "key", self.spec.key())
 
 
+_ALL = Selection()
+
 Request = TypeVar("Request", bound=Message)
 
 
@@ -102,23 +106,29 @@ def gradients_task(request: service.ComputeGradientsRequest, most_bytes: int) ->
     Raises:
         Problem: something in it is missing, malformed or not served.
     """
-    _refuse_unknown_here(request, "")
+    refuse_unknown_here(request, "")
     if not request.HasField("loss"):
         raise Problem(Reason.MISSING_FIELD, "gradients need a loss", field="loss")
-    selection = selection_of(request.gradients)
-    task = _task("gradients", request, selection, tuple(request.outputs), tuple(request.shared), most_bytes)
+    task = task_of(
+        "gradients",
+        request,
+        most_bytes,
+        selection=selection_of(request.gradients),
+        outputs=tuple(request.outputs),
+        shared=tuple(request.shared),
+    )
     return dataclasses.replace(task, as_safetensors=request.gradients.as_safetensors)
 
 
 def forward_task(request: service.ForwardRequest, most_bytes: int) -> Task:
     """What `request` asks for."""
-    _refuse_unknown_here(request, "")
-    return _task("forward", request, Selection(), tuple(request.outputs), (), most_bytes)
+    refuse_unknown_here(request, "")
+    return task_of("forward", request, most_bytes, outputs=tuple(request.outputs))
 
 
 def trace_task(request: service.TraceRequest, most_bytes: int) -> Task:
     """What `request` asks for."""
-    _refuse_unknown_here(request, "")
+    refuse_unknown_here(request, "")
     if not request.HasField("loss"):
         raise Problem(Reason.MISSING_FIELD, "gradients need a loss", field="loss")
     if request.whole_tensors_up_to < 0:
@@ -130,29 +140,45 @@ def trace_task(request: service.TraceRequest, most_bytes: int) -> Task:
             expected="at least 0",
         )
     asked = tracing.Request(request.whole_tensors_up_to, tuple(request.names))
-    return _task("trace", request, Selection(), (), (), most_bytes, asked)
+    return task_of("trace", request, most_bytes, trace=asked)
 
 
 _NO_TRACE = tracing.Request()
 
 
-def _task(
+def task_of(
     kind: Any,
-    request: service.ComputeGradientsRequest | service.ForwardRequest | service.TraceRequest,
-    selection: Selection,
-    outputs: tuple[str, ...],
-    shared: tuple[str, ...],
+    request: Any,
     most_bytes: int,
+    *,
+    selection: Selection = _ALL,
+    outputs: tuple[str, ...] = (),
+    shared: tuple[str, ...] = (),
+    tangents: Mapping[str, Array] = types.MappingProxyType({}),
     trace: tracing.Request = _NO_TRACE,
+    matrix: Matrix = Matrix.HESSIAN,
 ) -> Task:
+    """What a request with network, weights, batch and options asks for, and a loss where it has one.
+
+    Args:
+        kind: what is computed.
+        request: the request.
+        most_bytes: of network and loss.
+        selection: see `ProgramSpec`.
+        outputs: likewise.
+        shared: likewise.
+        tangents: arrays that are neither weights nor batch nor in the loss, by their places in the request.
+        trace: likewise.
+        matrix: likewise.
+    """
     options = options_of(request.options)
     batch, examples = _batch(request.batch, shared)
     network = network_source(request.network, most_bytes)
     weights, own_weights, seed = _weights(request.weights, network.format)
-    loss, vectors = read_loss(request.loss, most_bytes) if request.HasField("loss") else (b"", {})
+    has_loss = "loss" in request.DESCRIPTOR.fields_by_name and request.HasField("loss")
+    loss, in_loss = read_loss(request.loss, most_bytes) if has_loss else (b"", {})
     scale = loss_scale_of(request.options)
-    if request.HasField("loss"):
-        vectors = dict(sorted((vectors | scale).items()))
+    vectors = dict(sorted({**in_loss, **tangents, **(scale if has_loss else {})}.items()))
     spec = ProgramSpec(
         kind=kind,
         network=network,
@@ -166,6 +192,7 @@ def _task(
         vectors=forms(vectors),
         own_weights=own_weights,
         trace=trace,
+        matrix=matrix,
     )
     arrays = (*(weights or {}).values(), *batch.values(), *vectors.values())
     return Task(spec, arrays, Seeds(seed, request.options.seed), examples)
@@ -173,7 +200,7 @@ def _task(
 
 def network_source(definition: network_pb2.NetworkDefinition, most_bytes: int) -> NetworkSource:
     """The network's bytes, unread: to parse a stranger's definition is the worker's risk."""
-    _refuse_unknown_here(definition, "network")
+    refuse_unknown_here(definition, "network")
     source = definition.WhichOneof("source")
     if definition.digest_format and source != "digest":
         raise Problem(
@@ -211,7 +238,7 @@ def network_source(definition: network_pb2.NetworkDefinition, most_bytes: int) -
     return NetworkSource(_FORMATS.get(source, "graph"), content)
 
 
-def _refuse_unknown_here(message: Any, field: str) -> None:
+def refuse_unknown_here(message: Any, field: str) -> None:
     """Refuses unknown fields of `message` itself: cheap enough for every call; what lies below is checked apart."""
     if len(UnknownFieldSet(message)):
         refuse_unknown(message, field)
@@ -272,10 +299,10 @@ def _batch(message: Mapping[str, tensor_pb2.Tensor], shared: Sequence[str]) -> t
 def _weights(message: service.Weights, network_format: str) -> tuple[dict[str, Array] | None, bool, int]:
     """Arrays in order of name, or None and a seed; and whether the network's own stand in for those not sent."""
     has_own = network_format in _WITH_WEIGHTS
-    _refuse_unknown_here(message, "weights")
+    refuse_unknown_here(message, "weights")
     match message.WhichOneof("source"):
         case "tensors":
-            _refuse_unknown_here(message.tensors, "weights.tensors")
+            refuse_unknown_here(message.tensors, "weights.tensors")
             by_name = message.tensors.by_name
             arrays = {name: read_tensor(by_name[name], f"weights.{name}") for name in sorted(by_name)}
         case "safetensors":

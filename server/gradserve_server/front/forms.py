@@ -14,7 +14,7 @@ from google.protobuf import duration_pb2
 
 from gradserve.v1 import gradient_service_pb2 as service
 from gradserve_server.common.specs import Checkpointing, Program
-from gradserve_server.front.encoding import Piece, elements, entry_lead
+from gradserve_server.front.encoding import Piece, elements, entry_lead, field_lead
 from gradserve_server.front.options import CHECKPOINTING_NUMBERS
 from gradserve_server.front.tensors import Array
 from gradserve_server.front.wire import FIXED_64, LENGTH_DELIMITED, header, to_varint
@@ -189,6 +189,18 @@ class Tensors:
         length = sum(len(lead) + (0 if index is None else results[index].array.nbytes) for lead, index in inner)
         # Also where there are none: that it is set says how gradients were answered.
         self.leads += [(header(field, length), None), *inner]
+
+    def single(self, group: str, name: str, field: int) -> None:
+        """The result of this name in `group`, if there is one, as the field of this number and of type Tensor."""
+        for index, one in enumerate(self._program.results):
+            if (one.group, one.array.name) != (group, name):
+                continue
+            form = (field, one.array.dtype, one.array.shape)
+            if self._split and one.array.nbytes >= ATTACHED_BYTES:
+                self.attached.append(index)
+                self.leads.append((field_lead(*form, len(self.attached)), None))
+            else:
+                self.leads.append((field_lead(*form), index))
 
     def _entries(self, group: str, field: int) -> list[tuple[bytes, int | None]]:
         entries: list[tuple[bytes, int | None]] = []

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from gradserve.v1 import gradient_service_pb2 as service
 from gradserve_server.common.specs import Program
-from gradserve_server.front import answers, convert
+from gradserve_server.front import answers, convert, products
 from gradserve_server.front.forms import Reply, Times
 from gradserve_server.front.tensors import Array
 from gradserve_server.front.tracing.answer import trace_answer
@@ -54,4 +54,18 @@ KINDS = (
     ),
     Kind("Forward", service.ForwardRequest, convert.forward_task, answers.forward_answer, "forward"),
     Kind("Trace", service.TraceRequest, convert.trace_task, trace_answer, "trace"),
+    Kind(
+        "ComputeJacobianProduct",
+        service.ComputeJacobianProductRequest,
+        products.jacobian_task,
+        products.jacobian_answer,
+        "compute_jacobian_product",
+    ),
+    Kind(
+        "ComputeHessianProduct",
+        service.ComputeHessianProductRequest,
+        products.hessian_task,
+        products.hessian_answer,
+        "compute_hessian_product",
+    ),
 )

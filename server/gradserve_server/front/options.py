@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -33,8 +31,6 @@ _PRECISIONS = {
     service.ComputeOptions.PRECISION_FLOAT16: Precision.FLOAT16,
 }
 CHECKPOINTING_NUMBERS = {choice: number for number, choice in _CHECKPOINTINGS.items()}
-# Options of the contract that are not served yet, each with what it is when it asks for nothing.
-_LATER_SELECTION = {"per_example": False, "clip_example_norm": 0.0, "example_summary": False}
 # Where none is given: half of float16's largest power of two, as a loss is about 1.
 _LOSS_SCALE = 2.0**15
 # What is larger is converted each time, so that callers cannot fill the memory with it.
@@ -51,16 +47,7 @@ def selection_of(message: service.GradientSelection) -> Selection:
 def _selection(content: bytes) -> Selection:
     message = service.GradientSelection.FromString(content)
     refuse_unknown(message, "gradients")
-    _refusenot_served_yet(message, _LATER_SELECTION, "gradients")
-    clip = message.clip_global_norm
-    if not (math.isfinite(clip) and clip >= 0):
-        raise Problem(
-            Reason.INVALID_VALUE,
-            "not a norm",
-            field="gradients.clip_global_norm",
-            given=str(clip),
-            expected="a finite number of at least 0",
-        )
+    _check_norms(message)
     dtype = None
     if message.data_type:
         dtype = DTYPES[message.data_type]
@@ -77,9 +64,42 @@ def _selection(content: bytes) -> Selection:
         inputs=tuple(message.inputs),
         without_parameters=message.without_parameters,
         summary_only=message.summary_only,
-        clip_global_norm=clip,
+        clip_global_norm=message.clip_global_norm,
         dtype=None if dtype is None else dtype.name,
+        per_example=message.per_example,
+        clip_example_norm=message.clip_example_norm,
+        example_summary=message.example_summary,
     )
+
+
+def _check_norms(message: service.GradientSelection) -> None:
+    for name in ("clip_global_norm", "clip_example_norm"):
+        most = getattr(message, name)
+        if not (math.isfinite(most) and most >= 0):
+            raise Problem(
+                Reason.INVALID_VALUE,
+                "not a norm",
+                field=f"gradients.{name}",
+                given=str(most),
+                expected="a finite number of at least 0",
+            )
+    if message.clip_example_norm and message.without_parameters:
+        raise Problem(
+            Reason.INVALID_VALUE,
+            "there are no gradients of parameters to scale",
+            field="gradients.clip_example_norm",
+            given=str(message.clip_example_norm),
+            expected="0, or gradients of parameters",
+        )
+    if message.per_example and message.clip_global_norm:
+        raise Problem(
+            Reason.INVALID_VALUE,
+            "of many gradients there is no norm of all to clip",
+            field="gradients.clip_global_norm",
+            given=str(message.clip_global_norm),
+            expected="0",
+            hint="`clip_example_norm` scales each example's.",
+        )
 
 
 def options_of(message: service.ComputeOptions) -> Options:
@@ -142,12 +162,6 @@ def loss_scale_of(message: service.ComputeOptions) -> dict[str, Array]:
             expected="a finite number above 0, or 0 for 2^15",
         )
     return {LOSS_SCALE: np.asarray(scale or _LOSS_SCALE, np.float64)}
-
-
-def _refusenot_served_yet(message: Any, later: Mapping[str, Any], field: str) -> None:
-    for name, nothing in later.items():
-        if getattr(message, name) != nothing:
-            raise not_served_yet(f"{field}.{name}")
 
 
 def not_served_yet(field: str) -> Problem:

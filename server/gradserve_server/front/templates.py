@@ -10,7 +10,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import final
 
 import numpy as np
@@ -25,14 +25,19 @@ _MOST_TEMPLATES = 512
 # Different requests of one length are rare, except from callers that send maps in an order of chance.
 _MOST_OF_ONE_LENGTH = 4
 
-# Numbers of fields in ComputeGradientsRequest and ForwardRequest (the same in both), Weights, NamedTensors and Tensor,
-# Loss, Cotangents, Sum and Term.
+# Numbers of fields in the requests (the same in all that have them), Weights, NamedTensors and Tensor, Loss,
+# Cotangents, Sum and Term.
 _WEIGHTS, _BATCH, _LOSS = 2, 3, 4
 _TENSORS, _BY_NAME = 1, 1
 _COTANGENTS, _BY_OUTPUT = 10, 1
 _SUM, _TERMS, _TERM_LOSS = 12, 1, 2
 _KEY, _VALUE = 1, 2
 _DATA = 3
+# Fields that hold tangents, by kind of program.
+_TANGENTS = {
+    "jacobian_product": {4: "weight_tangents.", 5: "input_tangents."},
+    "hessian_product": {5: "vector."},
+}
 
 
 @final
@@ -93,7 +98,7 @@ class Templates:
 def make(content: bytes, task: Task) -> Template | None:
     """A template of `content`, or None where its arrays do not lie in it as they are."""
     try:
-        weights, batch, vectors = _bounds(content)
+        weights, batch, vectors = _bounds(content, _TANGENTS.get(task.spec.kind, {}))
     except (IrregularError, IndexError):
         return None
     spec = task.spec
@@ -129,15 +134,22 @@ def make(content: bytes, task: Task) -> Template | None:
 Bounds = dict[str, tuple[int, int]]
 
 
-def _bounds(content: bytes) -> tuple[Bounds, Bounds, Bounds]:
-    """Where the elements of the weights, of the batch and of the vectors start and end, by name."""
+def _bounds(content: bytes, tangents: Mapping[int, str]) -> tuple[Bounds, Bounds, Bounds]:
+    """Where the elements of the weights, of the batch and of the vectors start and end, by name.
+
+    Args:
+        content: the request.
+        tangents: what the names of vectors begin with that are in a field of this number.
+    """
     weights: Bounds = {}
     batch: Bounds = {}
     vectors: Bounds = {}
     for number, start, end in _pieces(content, 0, len(content)):
-        if number == _LOSS:
+        if number in tangents:
+            _entry(content, start, end, vectors, tangents[number])
+        elif number == _LOSS:
             _loss(content, start, end, "loss", vectors)
-        if number == _BATCH:
+        elif number == _BATCH:
             _entry(content, start, end, batch)
         elif number == _WEIGHTS:
             for inner, inner_start, inner_end in _pieces(content, start, end):

@@ -4,11 +4,12 @@ from gradserve_server.compute.program.build import all_weights, build, check_wei
 from gradserve_server.compute.program.capabilities import check_capabilities
 from gradserve_server.compute.program.checkpoints import checkpointing_choices
 from gradserve_server.compute.program.computation import Arguments, Computation, Evaluation, Results
-from gradserve_server.compute.program.kinds import KINDS
+from gradserve_server.compute.program.kinds import KINDS, NEED_LOSS
 from gradserve_server.compute.program.trace import takes_gradients
 
 __all__ = [
     "KINDS",
+    "NEED_LOSS",
     "Arguments",
     "Computation",
     "Evaluation",

@@ -12,6 +12,8 @@ OF_KIND: Mapping[str, tuple[Capability, ...]] = {
     "gradients": (),
     "forward": (),
     "trace": (Capability.TRACE,),
+    "jacobian_product": (Capability.FORWARD_MODE,),
+    "hessian_product": (Capability.SECOND_DERIVATIVES,),
 }
 
 
@@ -27,5 +29,8 @@ def check_capabilities(spec: ProgramSpec, network: Network) -> None:
         network.require(Capability.CHECKPOINTING, "options.checkpointing")
     if spec.options.precision is not Precision.FULL:
         network.require(Capability.PRECISION, "options.precision")
+    for option in ("per_example", "clip_example_norm", "example_summary"):
+        if getattr(spec.selection, option):
+            network.require(Capability.PER_EXAMPLE, f"gradients.{option}")
     if spec.weights is None:
         network.require(Capability.FRESH_WEIGHTS, "weights.seed")

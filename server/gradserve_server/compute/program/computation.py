@@ -136,10 +136,13 @@ class Computation:
         outputs = self.network.apply(arguments.parameters, arguments.statistics, inputs, context)
         if context.dtype != self.dtype:
             outputs = {name: widened(value) for name, value in outputs.items()}
-        if self.loss is None:
-            return outputs, []
-        tensors = Tensors(outputs, arguments.batch, arguments.parameters, arguments.vectors)
-        return outputs, self.loss.unreduced(tensors, dataclasses.replace(context, dtype=self.dtype))
+        return outputs, self._values_of_loss(outputs, arguments, context)
+
+    def loss_of(self, outputs: Arrays, arguments: Arguments) -> LossValue:
+        """The loss of these outputs, however they came about."""
+        assert self.loss is not None
+        values = self._values_of_loss(outputs, self.with_present_rows(arguments), self.new_context(arguments))
+        return self.loss.combine(values, arguments.vectors)
 
     def with_present_rows(self, arguments: Arguments) -> Arguments:
         """The same with examples that count in place of those that do not, which could make gradients of 0 NaN."""
@@ -164,6 +167,13 @@ class Computation:
             failed=[check.failed for check in context.checks],
             problems=tuple(check.problem for check in context.checks),
         )
+
+    def _values_of_loss(self, outputs: Arrays, arguments: Arguments, context: Context) -> list[Unreduced]:
+        """What the loss, if there is one, comes to before it is reduced; in at least 32 bits."""
+        if self.loss is None:
+            return []
+        tensors = Tensors(outputs, arguments.batch, arguments.parameters, arguments.vectors)
+        return self.loss.unreduced(tensors, dataclasses.replace(context, dtype=self.dtype))
 
     def _present(self, batch: Arrays) -> jax.Array | None:
         """For each example, whether it counts; None where there are no weights."""

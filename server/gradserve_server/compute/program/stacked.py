@@ -18,13 +18,14 @@ def of_stacked_cotangents(computation: Computation, arguments: Arguments) -> tup
     """
     loss = computation.loss
     assert isinstance(loss, Cotangents)
-    if computation.spec.selection.clip_global_norm:
-        raise Problem(
-            Reason.UNSUPPORTED_OPTION,
-            "stacked cotangents have as many gradients as vectors, and no norm of all to clip",
-            field="gradients.clip_global_norm",
-            expected="0",
-        )
+    for name in ("clip_global_norm", "clip_example_norm", "example_summary", "per_example"):
+        if getattr(computation.spec.selection, name):
+            raise Problem(
+                Reason.UNSUPPORTED_OPTION,
+                "stacked cotangents have as many gradients as vectors, and not one to clip or to take apart",
+                field=f"gradients.{name}",
+                expected="not set",
+            )
 
     def outputs(chosen: Arrays, inputs: Arrays) -> tuple[Arrays, Evaluation]:
         found = computation.evaluate(arguments.at(chosen, inputs))

@@ -33,9 +33,10 @@ def find_rows(program: core.ClosedJaxpr, inputs: Sequence[Form], examples: int) 
     Args:
         program: the program.
         inputs: for each input, where its examples lie; None for what is the same for all.
-        examples: how many there are. One alone is mixed with none, and its rows are taken for granted.
+        examples: how many there are. One alone is mixed with none: what more would mix is None.
     """
-    return Analysis(examples).outputs(program.jaxpr, tuple(inputs))
+    states = Analysis(examples).outputs(program.jaxpr, tuple(inputs))
+    return [None if examples == 1 and isinstance(state, Mixing) else state for state in states]
 
 
 def find_mixing(program: core.ClosedJaxpr, inputs: Sequence[Form], examples: int) -> Mixing | None:

@@ -86,3 +86,8 @@ def test_examples_may_lie_along_any_axis() -> None:
 def test_an_operation_that_is_not_known_mixes() -> None:
     program = jax.make_jaxpr(lambda x: jnp.linalg.cholesky(x @ x.swapaxes(1, 2)))(X)
     assert find_mixing(program, [Rows(0)], BATCH) == Mixing("", "cholesky")
+
+
+def test_one_example_is_mixed_with_none() -> None:
+    program = jax.make_jaxpr(MIXED["batch_normalization"])(X[:1])
+    assert find_mixing(program, [Rows(0)], 1) is None
