@@ -267,7 +267,9 @@ ROWS: list[Row] = [
     ("weights that do not fit", lambda r: (setattr(r.loss, "example_weights", "w"), r.batch["w"].CopyFrom(tensor(np.ones((2, 3)), "float32"))), BAD, "SHAPE_MISMATCH", "batch.w"),
     # What is not served yet is named.
     ("ONNX", lambda r: setattr(r.network, "onnx", b"x"), BAD, "MALFORMED_NETWORK", "network.onnx"),
-    ("per example", lambda r: setattr(r.gradients, "per_example", True), "UNIMPLEMENTED", "UNSUPPORTED_OPTION", "gradients.per_example"),
+    ("gradients by example to clip as one", lambda r: r.gradients.MergeFrom(service.GradientSelection(per_example=True, clip_global_norm=1.0)), BAD, "INVALID_VALUE", "gradients.clip_global_norm"),
+    ("a norm of examples that is none", lambda r: setattr(r.gradients, "clip_example_norm", math.nan), BAD, "INVALID_VALUE", "gradients.clip_example_norm"),
+    ("gradients by example of a stack", lambda r: (cotangents(stacked=True, logits=np.ones((1, 2, 2)))(r), setattr(r.gradients, "per_example", True)), "UNIMPLEMENTED", "UNSUPPORTED_OPTION", "gradients.per_example"),
     ("weights by no digest", lambda r: r.weights.digest.SetInParent(), BAD, "INVALID_VALUE", "weights.digest"),
     ("weights by a digest of nothing", lambda r: r.weights.digest.CopyFrom(NOTHING), "FAILED_PRECONDITION", "MISSING_CONTENT", "weights.digest"),
     ("a network by digest", lambda r: r.network.digest.CopyFrom(NOTHING), BAD, "MISSING_FIELD", "network.digest_format"),

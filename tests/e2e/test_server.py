@@ -108,20 +108,6 @@ def test_metrics_count_calls_by_method_and_code_and_time_their_phases(serving: S
     assert 'gradserve_memory_bytes{purpose="blocks"} 0.0' in text
 
 
-@pytest.mark.parametrize(
-    "method",
-    [
-        f"{SERVICE}/ComputeHessianProduct",
-        f"{SERVICE}/ComputeJacobianProduct",
-    ],
-)
-def test_what_is_not_served_yet_says_so_by_name(channel: grpc.Channel, method: str) -> None:
-    with pytest.raises(grpc.RpcError) as caught:
-        channel.unary_unary(f"/{method}")(b"")
-    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED  # type: ignore[attr-defined]
-    assert method.rpartition("/")[2] in caught.value.details()  # type: ignore[attr-defined]
-
-
 @pytest.mark.parametrize("method", ["gradserve.v1.TrainingService/Train"])
 def test_streams_that_are_not_served_yet_say_so_by_name(channel: grpc.Channel, method: str) -> None:
     with pytest.raises(grpc.RpcError) as caught:

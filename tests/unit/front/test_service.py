@@ -149,9 +149,6 @@ def test_a_program_is_compiled_once_and_the_caller_is_told(plain: Front) -> None
 
 
 OPTIONS: list[tuple[str, Callable[[Request], object]]] = [
-    ("gradients.per_example", lambda one: setattr(one.gradients, "per_example", True)),
-    ("gradients.clip_example_norm", lambda one: setattr(one.gradients, "clip_example_norm", 1.0)),
-    ("gradients.example_summary", lambda one: setattr(one.gradients, "example_summary", True)),
     ("options.micro_batches", lambda one: setattr(one.options, "micro_batches", 2)),
 ]
 

@@ -1,0 +1,20 @@
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import pytest
+
+from tests.conformance.operations.graphs import QUICK
+
+
+@pytest.fixture(scope="package", autouse=True)
+def quick_compilation() -> Iterator[None]:
+    """Only how fast programs compile, not what they compute: each runs a few times."""
+    compile_lowered = jax.stages.Lowered.compile
+
+    def compiled(lowered: Any) -> Any:
+        return compile_lowered(lowered, compiler_options=QUICK)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax.stages.Lowered, "compile", compiled)
+        yield
