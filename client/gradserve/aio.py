@@ -107,6 +107,7 @@ class AsyncClient:
         precision: Precision | None = None,
         loss_scale: float | None = None,
         checkpointing: Checkpointing | None = None,
+        micro_batches: int | None = None,
         timeout: float | None = None,
     ) -> GradientResult:
         """As `Client.gradients`."""
@@ -129,6 +130,7 @@ class AsyncClient:
             precision=precision,
             loss_scale=loss_scale,
             checkpointing=checkpointing,
+            micro_batches=micro_batches,
             is_held=self._holds.knows,
         )
         return await self._run(call, timeout)
@@ -202,6 +204,7 @@ class AsyncClient:
         mode: Mode | None = None,
         precision: Precision | None = None,
         checkpointing: Checkpointing | None = None,
+        micro_batches: int | None = None,
         timeout: float | None = None,
     ) -> NetworkDescription:
         """As `Client.describe`."""
@@ -214,6 +217,7 @@ class AsyncClient:
             mode=mode,
             precision=precision,
             checkpointing=checkpointing,
+            micro_batches=micro_batches,
         )
         return await self._run(call, timeout)
 

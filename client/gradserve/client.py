@@ -122,6 +122,7 @@ class Client:
         precision: Precision | None = None,
         loss_scale: float | None = None,
         checkpointing: Checkpointing | None = None,
+        micro_batches: int | None = None,
         timeout: float | None = None,
     ) -> GradientResult:
         """The loss of a batch and its gradients: forward and backward.
@@ -152,6 +153,9 @@ class Client:
             loss_scale: with ``"float16"``, what the loss is multiplied by on its way back; gradients
                 come back without it. 2^15 if None. Where they overflow, `summary.finite` is false.
             checkpointing: what the forward pass keeps; the server's choice if None.
+            micro_batches: parts of the batch to compute one after the other, which takes less
+                memory; the result is that of the whole batch. Refused where examples depend on
+                each other.
             timeout: seconds, in place of the client's; `math.inf` waits for as long as it takes.
 
         Raises:
@@ -176,6 +180,7 @@ class Client:
             precision=precision,
             loss_scale=loss_scale,
             checkpointing=checkpointing,
+            micro_batches=micro_batches,
             is_held=self._holds.knows,
         )
         return self._run(call, timeout)
@@ -290,6 +295,7 @@ class Client:
         mode: Mode | None = None,
         precision: Precision | None = None,
         checkpointing: Checkpointing | None = None,
+        micro_batches: int | None = None,
         timeout: float | None = None,
     ) -> NetworkDescription:
         """Inputs, outputs and parameters of a network, and what a batch would cost.
@@ -306,6 +312,7 @@ class Client:
             mode: for the cost in this mode.
             precision: for the cost at this precision.
             checkpointing: for the cost of this choice.
+            micro_batches: for the cost of the batch in so many parts.
             timeout: seconds, in place of the client's.
 
         Raises:
@@ -320,6 +327,7 @@ class Client:
             mode=mode,
             precision=precision,
             checkpointing=checkpointing,
+            micro_batches=micro_batches,
         )
         return self._run(call, timeout)
 

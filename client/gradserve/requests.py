@@ -184,6 +184,7 @@ def gradients(
     precision: Precision | None = None,
     loss_scale: float | None = None,
     checkpointing: Checkpointing | None = None,
+    micro_batches: int | None = None,
     is_held: IsHeld = _nothing_held,
 ) -> Call[GradientResult]:
     """ComputeGradients; the arguments are those of `Client.gradients`, and which networks the server holds."""
@@ -198,7 +199,7 @@ def gradients(
         _names(outputs, "outputs"),
         _names(shared, "shared"),
     )
-    how = (mode, precision, checkpointing)
+    how = (mode, precision, checkpointing, _parts(micro_batches))
     tail: list[Piece] = [
         _loss(loss, _Gradients.LOSS_FIELD_NUMBER),
         rest,
@@ -228,7 +229,7 @@ def forward(
 ) -> Call[ForwardResult]:
     """Forward; the arguments are those of `Client.forward`, and which networks the server holds."""
     rest = message_bytes(_Forward(outputs=_names(outputs, "outputs")))
-    how = (mode, precision, None)
+    how = (mode, precision, None, 0)
     tail: list[Piece] = [rest, _options(_Forward.OPTIONS_FIELD_NUMBER, how, seed)]
     if loss is not None:
         tail.append(_loss(loss, _Forward.LOSS_FIELD_NUMBER))
@@ -253,7 +254,7 @@ def trace(
     """Trace; the arguments are those of `Client.trace`, and which networks the server holds."""
     most = whole(whole_tensors_up_to, "whole_tensors_up_to", 0)
     rest = message_bytes(_Trace(whole_tensors_up_to=most, names=_names(names, "names")))
-    how = (mode, precision, None)
+    how = (mode, precision, None, 0)
     tail: list[Piece] = [
         _loss(loss, _Trace.LOSS_FIELD_NUMBER),
         rest,
@@ -284,14 +285,15 @@ def describe(
     mode: Mode | None = None,
     precision: Precision | None = None,
     checkpointing: Checkpointing | None = None,
+    micro_batches: int | None = None,
 ) -> Call[NetworkDescription]:
     """DescribeNetwork; the arguments are those of `Client.describe`."""
     request = service_pb2.DescribeNetworkRequest(
         network=_definition(network),
         dimensions={name: whole(one, f"dimensions.{name}") for name, one in (dimensions or {}).items()},
     )
-    if mode or precision or checkpointing:
-        request.options.CopyFrom(_compute_options((mode, precision, checkpointing), 0))
+    if mode or precision or checkpointing or micro_batches:
+        request.options.CopyFrom(_compute_options((mode, precision, checkpointing, _parts(micro_batches)), 0))
     if loss is not None:
         request.loss.CopyFrom(_checked(loss).message)
     selection = service_pb2.GradientSelection(
@@ -560,7 +562,13 @@ def _selection(
     )
 
 
-_How = tuple[Mode | None, Precision | None, Checkpointing | None]
+# Mode, precision, checkpointing and parts of the batch.
+_How = tuple[Mode | None, Precision | None, Checkpointing | None, int]
+
+
+def _parts(micro_batches: int | None) -> int:
+    """Parts of the batch as the contract has them, 0 where it is not divided."""
+    return 0 if micro_batches is None else whole(micro_batches, "micro_batches")
 
 
 def _options(number: int, how: _How, seed: int, loss_scale: float | None = None) -> bytes:
@@ -585,28 +593,42 @@ def _scale(loss_scale: float | None) -> float:
 
 @lru_cache(maxsize=256)
 def _options_field(number: int, choices: _Choices, seed: int, loss_scale: float) -> bytes:
-    mode, precision, checkpointing = choices
+    mode, precision, checkpointing, micro_batches = choices
     content = message_bytes(
-        _Options(mode=mode, precision=precision, checkpointing=checkpointing, seed=seed, loss_scale=loss_scale)
+        _Options(
+            mode=mode,
+            precision=precision,
+            checkpointing=checkpointing,
+            seed=seed,
+            loss_scale=loss_scale,
+            micro_batches=micro_batches,
+        )
     )
     return field(number, len(content)) + content
 
 
-_Choices = tuple[_Options.Mode, _Options.Precision, _Options.Checkpointing]
+_Choices = tuple[_Options.Mode, _Options.Precision, _Options.Checkpointing, int]
 
 
 def _choices(how: _How) -> _Choices:
-    mode, precision, checkpointing = how
+    mode, precision, checkpointing, micro_batches = how
     return (
         _choice(_MODES, mode, "mode"),
         _choice(_PRECISIONS, precision, "precision"),
         _choice(_CHECKPOINTINGS, checkpointing, "checkpointing"),
+        micro_batches,
     )
 
 
 def _compute_options(how: _How, seed: int) -> service_pb2.ComputeOptions:
-    mode, precision, checkpointing = _choices(how)
-    return _Options(mode=mode, precision=precision, checkpointing=checkpointing, seed=whole(seed, "seed", _INTEGERS))
+    mode, precision, checkpointing, micro_batches = _choices(how)
+    return _Options(
+        mode=mode,
+        precision=precision,
+        checkpointing=checkpointing,
+        seed=whole(seed, "seed", _INTEGERS),
+        micro_batches=micro_batches,
+    )
 
 
 _Number = TypeVar("_Number")

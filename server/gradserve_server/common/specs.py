@@ -116,11 +116,15 @@ class Selection(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Options(msgspec.Struct, frozen=True, array_like=True):
-    """How to compute (`ComputeOptions` of the contract, but for seed and loss scale, which are arguments of a run)."""
+    """How to compute (`ComputeOptions` of the contract, but for seed and loss scale, which are arguments of a run).
+
+    There is one part where the batch is not divided.
+    """
 
     mode: Mode = Mode.UNSPECIFIED
     checkpointing: Checkpointing = Checkpointing.AUTOMATIC
     precision: Precision = Precision.FULL
+    micro_batches: int = 1
 
 
 class StaticValue(msgspec.Struct, frozen=True, array_like=True):

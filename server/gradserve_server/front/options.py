@@ -127,12 +127,11 @@ def _options(content: bytes) -> Options:
             given=str(message.micro_batches),
             expected="at least 0",
         )
-    if message.micro_batches > 1:
-        raise not_served_yet("options.micro_batches")
     return Options(
         mode=_MODES[message.mode],
         checkpointing=_CHECKPOINTINGS[message.checkpointing],
         precision=_PRECISIONS[message.precision],
+        micro_batches=max(message.micro_batches, 1),
     )
 
 

@@ -53,6 +53,7 @@ def test_every_option_reaches_its_field():
         precision="float16",
         loss_scale=1024.0,
         checkpointing="sqrt",
+        micro_batches=4,
     )
     assert request.gradients == service_pb2.GradientSelection(
         parameters=["*", "!backbone/*"],
@@ -66,7 +67,7 @@ def test_every_option_reaches_its_field():
     assert list(request.outputs) == ["dense_1"]
     assert list(request.shared) == ["class_weights"]
     assert request.options == service_pb2.ComputeOptions(
-        mode=2, seed=-7, precision=2, loss_scale=1024.0, checkpointing=4
+        mode=2, seed=-7, precision=2, loss_scale=1024.0, checkpointing=4, micro_batches=4
     )
 
 
@@ -177,6 +178,7 @@ def test_what_compiles_anew_changes_the_signature(change):
         ({"precision": "float16", "loss_scale": 0.0}, "loss_scale"),
         ({"precision": "float16", "loss_scale": float("inf")}, "loss_scale"),
         ({"checkpointing": "none"}, "checkpointing"),
+        ({"micro_batches": 0}, "micro_batches"),
         ({"dtype": "complex64"}, "dtype"),
         ({"seed": 1.5}, "seed"),
         ({"seed": 2**63}, "seed"),

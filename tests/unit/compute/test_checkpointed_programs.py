@@ -118,6 +118,16 @@ def test_the_peak_falls(name: str, choice: Checkpointing) -> None:
     assert program(name, choice).checkpointing is choice
 
 
+def test_the_peak_falls_with_the_number_of_parts_of_the_batch() -> None:
+    def peak(parts: int) -> int:
+        options = Options(checkpointing=Checkpointing.OFF, micro_batches=parts)
+        return executor().prepare(structs.replace(asked("scanned"), options=options)).peak_bytes
+
+    whole, four, sixteen = program("scanned", Checkpointing.OFF).peak_bytes, peak(4), peak(16)
+    assert four < 0.5 * whole
+    assert sixteen < 0.7 * four
+
+
 def description() -> dict[Checkpointing, tuple[int, bool]]:
     asked_for = asked("unrolled")
     found = executor().describe(DescribeSpec(asked_for.network, {"batch": BATCH}, LOSS, Selection(), Options()))

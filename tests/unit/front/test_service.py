@@ -148,22 +148,6 @@ def test_a_program_is_compiled_once_and_the_caller_is_told(plain: Front) -> None
     assert told == ["1", None]
 
 
-OPTIONS: list[tuple[str, Callable[[Request], object]]] = [
-    ("options.micro_batches", lambda one: setattr(one.options, "micro_batches", 2)),
-]
-
-
-@pytest.mark.parametrize(("field", "ask"), OPTIONS)
-def test_what_is_not_served_yet_is_refused_by_its_field(
-    plain: Front, field: str, ask: Callable[[Request], object]
-) -> None:
-    request = gradients_request()
-    ask(request)
-    code, info = plain.refusal(request)
-    assert (code, info.metadata["field"]) == ("UNIMPLEMENTED", field)
-    assert info.reason in {"UNSUPPORTED_OPTION", "NOT_IMPLEMENTED_YET"}
-
-
 ATTACHED: list[tuple[str, Callable[[Request], object]]] = [
     ("weights.attachment", lambda one: one.weights.attachment.SetInParent()),
     ("batch.x.attachment", lambda one: one.batch["x"].attachment.SetInParent()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.common.specs import Checkpointing, Precision, ProgramSpec
 from gradserve_server.compute.network import Capability, Network
 
@@ -27,6 +28,14 @@ def check_capabilities(spec: ProgramSpec, network: Network) -> None:
         network.require(capability)
     if spec.options.checkpointing not in (Checkpointing.AUTOMATIC, Checkpointing.OFF):
         network.require(Capability.CHECKPOINTING, "options.checkpointing")
+    if spec.options.micro_batches > 1 and spec.kind != "gradients":
+        raise Problem(
+            Reason.UNSUPPORTED_OPTION,
+            "only gradients are computed of parts of a batch",
+            field="options.micro_batches",
+            given=str(spec.options.micro_batches),
+            expected="0",
+        )
     if spec.options.precision is not Precision.FULL:
         network.require(Capability.PRECISION, "options.precision")
     for option in ("per_example", "clip_example_norm", "example_summary"):

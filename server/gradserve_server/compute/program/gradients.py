@@ -15,6 +15,7 @@ from gradserve_server.compute.program.computation import (
 )
 from gradserve_server.compute.program.examples import Examples
 from gradserve_server.compute.program.norms import factor_to, norm, norm_of_norms
+from gradserve_server.compute.program.parts import of_parts
 from gradserve_server.compute.program.scaling import scaled, unscaled
 from gradserve_server.compute.program.stacked import of_stacked_cotangents
 
@@ -28,6 +29,8 @@ def gradients(computation: Computation, arguments: Arguments) -> Results:
         found, of_parameters, of_inputs = of_stacked_cotangents(computation, arguments)
     elif selection.per_example or selection.clip_example_norm or selection.example_summary:
         found, of_parameters, of_inputs, of_examples = by_example(computation, arguments)
+    elif spec.options.micro_batches > 1:
+        found, of_parameters, of_inputs = of_parts(computation, arguments)
     else:
         found, of_parameters, of_inputs = of_loss(computation, arguments)
     assert found.loss is not None

@@ -27,6 +27,14 @@ def of_stacked_cotangents(computation: Computation, arguments: Arguments) -> tup
                 expected="not set",
             )
 
+    if computation.spec.options.micro_batches > 1:
+        raise Problem(
+            Reason.UNSUPPORTED_OPTION,
+            "stacked cotangents are taken all at once",
+            field="options.micro_batches",
+            expected="0",
+        )
+
     def outputs(chosen: Arrays, inputs: Arrays) -> tuple[Arrays, Evaluation]:
         found = computation.evaluate(arguments.at(chosen, inputs))
         return {name: found.outputs[name] for name in loss.names}, found

@@ -3,6 +3,17 @@
 from gradserve_server.compute.rows.analysis import find_mixing, find_rows
 from gradserve_server.compute.rows.layout import Form, Mixing, Rows
 from gradserve_server.compute.rows.part import Part, part_of
-from gradserve_server.compute.rows.plan import InseparableError, take
+from gradserve_server.compute.rows.plan import InseparableError, join_parts, take
 
-__all__ = ["Form", "InseparableError", "Mixing", "Part", "Rows", "find_mixing", "find_rows", "part_of", "take"]
+__all__ = [
+    "Form",
+    "InseparableError",
+    "Mixing",
+    "Part",
+    "Rows",
+    "find_mixing",
+    "find_rows",
+    "join_parts",
+    "part_of",
+    "take",
+]

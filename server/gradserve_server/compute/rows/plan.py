@@ -53,6 +53,24 @@ def take(array: jax.Array, rows: Rows, examples: int, start: jax.Array, size: in
     return cut.reshape(*shape[:axis], rows.size(size), *shape[axis + 1 :])
 
 
+def join_parts(stacks: Sequence[tuple[jax.Array, int]], rows: Rows) -> jax.Array:
+    """The array of which `take` gave parts, each with all of its neighbours.
+
+    Args:
+        stacks: parts of one size stacked along a new first axis, and that size; in order of their examples.
+        rows: where examples lie in each part, and in the whole.
+    """
+    pieces = []
+    for stack, size in stacks:
+        parts, shape, axis = stack.shape[0], stack.shape[1:], rows.axis
+        divided = stack.reshape(parts, *shape[:axis], rows.outer, size, rows.inner, *shape[axis + 1 :])
+        moved = jnp.moveaxis(divided, 0, axis + 1)
+        pieces.append(moved.reshape(*shape[:axis], rows.outer, parts * size, rows.inner, *shape[axis + 1 :]))
+    whole = jnp.concatenate(pieces, rows.axis + 1)
+    before, after = whole.shape[: rows.axis], whole.shape[rows.axis + 3 :]
+    return whole.reshape(*before, rows.size(whole.shape[rows.axis + 1]), *after)
+
+
 def results_of(equation: Any, operands: Sequence[Any], parameters: Mapping[str, Any]) -> Sequence[jax.Array]:
     """What an equation gives for these operands."""
     primitive = equation.primitive
