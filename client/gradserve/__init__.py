@@ -159,6 +159,7 @@ if _TYPE_CHECKING:
     from gradserve.aio import AsyncClient
     from gradserve.client import Client
     from gradserve.local_server import local
+    from gradserve.local_training import LocalStep, LossScale, train_locally
     from gradserve.trace_view.page import save_trace_page, trace_page
     from gradserve.trace_view.plot import save_trace_plot, trace_plot
     from gradserve.transport.retry import RetryPolicy
@@ -181,7 +182,9 @@ __all__ = [
     "InvalidRequest",
     "Layer",
     "LimitExceeded",
+    "LocalStep",
     "Loss",
+    "LossScale",
     "MemoryPlan",
     "MissingContent",
     "MissingExtra",
@@ -317,6 +320,7 @@ __all__ = [
     "top_k",
     "trace_page",
     "trace_plot",
+    "train_locally",
     "transpose",
     "unflatten_weights",
     "uniform",
@@ -329,11 +333,14 @@ _LAZY = {
     "AsyncClient": "gradserve.aio",
     "Client": "gradserve.client",
     "RetryPolicy": "gradserve.transport.retry",
+    "LocalStep": "gradserve.local_training",
+    "LossScale": "gradserve.local_training",
     "local": "gradserve.local_server",
     "save_trace_page": "gradserve.trace_view.page",
     "save_trace_plot": "gradserve.trace_view.plot",
     "trace_page": "gradserve.trace_view.page",
     "trace_plot": "gradserve.trace_view.plot",
+    "train_locally": "gradserve.local_training",
 }
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 import gradserve as gs
+from gradserve.demo import digits, networks
 
 NET = gs.sequential(gs.dense(8), gs.layer_normalization(), gs.tanh(), gs.dense(3), x=("batch", 8))
 CLASSES = gs.softmax_cross_entropy("y")
@@ -116,3 +119,55 @@ def test_running_statistics_move_by_less_than_16_bits_can_tell(client_in_process
     found = client_in_process.gradients(net, weights, {"x": x}, precision="bfloat16", **arguments).updated_statistics
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def accuracy(client: gs.Client, net: gs.Network, schedule: Any, precision: Any) -> float:
+    """Part of the test digits that a network trained in this precision reads right."""
+    train, test = digits.split(digits.load())
+    order = np.random.default_rng(0)
+    size = schedule.batch_size
+
+    def batches() -> Iterator[dict[str, np.ndarray[Any, Any]]]:
+        for _ in range(schedule.epochs):
+            rows = order.permutation(len(train.labels))
+            for start in range(0, len(rows) - size + 1, size):
+                chosen = rows[start : start + size]
+                yield {"x": train.images[chosen], "y": train.labels[chosen]}
+
+    weights: dict[str, Any] = client.initialize(net, seed=0)
+    options = {"loss": gs.softmax_cross_entropy("y"), "precision": precision, "learning_rate": schedule.learning_rate}
+    steps = list(gs.train_locally(client, net, weights, batches(), **options))
+    assert not any(step.skipped for step in steps[20:])
+    (logits,) = client.forward(net, weights, {"x": test.images}).outputs.values()
+    return float(np.mean(np.argmax(logits, axis=-1) == test.labels))
+
+
+@pytest.mark.parametrize(
+    ("lesson", "epochs"),
+    [
+        (networks.perceptron, 8),
+        pytest.param(networks.perceptron, 30, marks=pytest.mark.long),
+        pytest.param(networks.convolutional, 20, marks=pytest.mark.long),
+    ],
+)
+def test_digits_are_read_as_well_in_16_bits(
+    client_in_process: gs.Client, lesson: Callable[[], Any], epochs: int
+) -> None:
+    what = lesson()
+    schedule = dataclasses.replace(what.schedule, epochs=epochs)
+    expected = accuracy(client_in_process, what.network, schedule, None)
+    assert expected > 0.9
+    for precision in CLOSE:
+        assert abs(accuracy(client_in_process, what.network, schedule, precision) - expected) <= 0.01, precision
+
+
+def test_a_scale_that_is_too_large_finds_its_level(client_in_process: gs.Client, weights: dict[str, Any]) -> None:
+    own = dict(weights)
+    steps = list(
+        gs.train_locally(
+            client_in_process, NET, own, [batch()] * 40, loss=CLASSES, precision="float16", loss_scale=2.0**30
+        )
+    )
+    assert steps[0].skipped
+    assert not steps[-1].skipped
+    assert steps[-1].loss < steps[0].loss
