@@ -9,7 +9,7 @@ from gradserve_server.compute.network import Capability, Network
 
 _ALL = (Checkpointing.OFF, Checkpointing.PRODUCTS, Checkpointing.BLOCKS, Checkpointing.SQRT)
 # Kinds of programs that keep something for a backward pass; the others have nothing to choose.
-_OF_KIND: Mapping[str, tuple[Checkpointing, ...]] = {"gradients": _ALL}
+_OF_KIND: Mapping[str, tuple[Checkpointing, ...]] = {"gradients": _ALL, "hessian_product": _ALL}
 
 
 def checkpointing_choices(kind: str, network: Network) -> tuple[Checkpointing, ...]:

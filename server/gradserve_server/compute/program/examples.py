@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.compute import rows
+from gradserve_server.compute.checkpointing import checkpointed
 from gradserve_server.compute.losses import Unreduced
 from gradserve_server.compute.program.computation import Arguments, Arrays, Computation
 from gradserve_server.compute.program.norms import factor_to, global_norm
@@ -164,7 +165,8 @@ class Examples:
             found: list[Unreduced] = jax.tree.unflatten(structure, part(index, jax.tree.leaves(arguments)))
             return found
 
-        return divided, jax.tree.unflatten(structure, rows.find_rows(traced, inputs, self._count))
+        lean = checkpointed(divided, self._computation.spec.options.checkpointing)
+        return lean, jax.tree.unflatten(structure, rows.find_rows(traced, inputs, self._count))
 
     def _refusal(self, mixing: rows.Mixing) -> Problem:
         return Problem(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.compute.program.computation import (
     Arguments,
     Arrays,
@@ -83,6 +84,13 @@ def by_example(computation: Computation, arguments: Arguments) -> tuple[Evaluati
     selection = computation.spec.selection
     options = ("per_example", "clip_example_norm", "example_summary")
     field = next(f"gradients.{name}" for name in options if getattr(selection, name))
+    if computation.spec.options.micro_batches > 1:
+        raise Problem(
+            Reason.UNSUPPORTED_OPTION,
+            "gradients of examples are computed some at a time already",
+            field="options.micro_batches",
+            expected="0",
+        )
     examples = Examples(computation, arguments, field)
     if selection.per_example:
         losses, norms, gradients = examples.gradients(selection.clip_example_norm)
