@@ -69,10 +69,16 @@ def weight_arrays(weights: Mapping[str, ArrayLike]) -> tuple[dict[str, Array], b
     Raises:
         InvalidRequest: no array can be made of one.
     """
-    arrays = {name: to_array(value, f"weights.{name}") for name, value in weights.items()}
-    own = {name for name, value in weights.items() if has_dtype(value)}
-    double = any(arrays[name].dtype == _FLOAT64 for name in own)
-    for name in arrays.keys() - own:
+    arrays: dict[str, Array] = {}
+    untyped = []
+    double = False
+    for name, value in weights.items():
+        array = arrays[name] = to_array(value, f"weights.{name}")
+        if not has_dtype(value):
+            untyped.append(name)
+        elif array.dtype == _FLOAT64:
+            double = True
+    for name in untyped:
         arrays[name] = _as_weights(arrays[name], double)
     return arrays, double
 

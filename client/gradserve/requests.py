@@ -164,6 +164,33 @@ class Call(Generic[Answer]):
         return self._message if isinstance(self._message, bytes) else self._message()
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class _Form(Generic[Answer]):
+    """How a kind of call is sent and its answer read.
+
+    Attributes:
+        method: name of the RPC.
+        read: makes the answer of the serialized response.
+        part: name of the request and of its answer in the messages of a stream; empty where it takes no stream.
+        answer: class of the response.
+        assemble: makes the answer of that message and of the bytes of its attachments by number.
+    """
+
+    method: str
+    read: Callable[[bytes], Answer]
+    part: str = ""
+    answer: type[Message] = Message
+    assemble: Callable[[Any, Mapping[int, memoryview]], Answer] | None = None
+
+
+_GRADIENTS_FORM = _Form(
+    "ComputeGradients", read_gradients, "compute_gradients", service_pb2.ComputeGradientsResponse, gradients_of
+)
+_FORWARD_FORM = _Form("Forward", read_forward, "forward", service_pb2.ForwardResponse, forward_of)
+_TRACE_FORM = _Form("Trace", read_trace)
+
+
 def gradients(
     network: Network,
     weights: Weights | None,
@@ -205,14 +232,7 @@ def gradients(
         rest,
         _options(_Gradients.OPTIONS_FIELD_NUMBER, how, seed, loss_scale),
     ]
-    form = _Form(
-        "ComputeGradients",
-        read_gradients,
-        "compute_gradients",
-        service_pb2.ComputeGradientsResponse,
-        gradients_of,
-    )
-    return _call(form, _tensors(network, weights, batch, is_held), tail, (loss.form, rest, how))
+    return _call(_GRADIENTS_FORM, _tensors(network, weights, batch, is_held), tail, (loss.form, rest, how))
 
 
 def forward(
@@ -233,8 +253,7 @@ def forward(
     tail: list[Piece] = [rest, _options(_Forward.OPTIONS_FIELD_NUMBER, how, seed)]
     if loss is not None:
         tail.append(_loss(loss, _Forward.LOSS_FIELD_NUMBER))
-    form = _Form("Forward", read_forward, "forward", service_pb2.ForwardResponse, forward_of)
-    return _call(form, _tensors(network, weights, batch, is_held), tail, (loss and loss.form, rest, how))
+    return _call(_FORWARD_FORM, _tensors(network, weights, batch, is_held), tail, (loss and loss.form, rest, how))
 
 
 def trace(
@@ -260,7 +279,7 @@ def trace(
         rest,
         _options(_Trace.OPTIONS_FIELD_NUMBER, how, seed, loss_scale),
     ]
-    return _call(_Form("Trace", read_trace), _tensors(network, weights, batch, is_held), tail, (loss.form, rest, how))
+    return _call(_TRACE_FORM, _tensors(network, weights, batch, is_held), tail, (loss.form, rest, how))
 
 
 def with_content(call: Call[Answer], error: MissingContent) -> Call[Answer]:
@@ -406,26 +425,6 @@ def _tensors(
     by_digest = len(network.to_bytes()) >= SMALLEST_NETWORK and is_held(network)
     held = weights if isinstance(weights, HeldWeights) else None
     return _Tensors(network, named, other, arrays, by_digest, held)
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class _Form(Generic[Answer]):
-    """How a kind of call is sent and its answer read.
-
-    Attributes:
-        method: name of the RPC.
-        read: makes the answer of the serialized response.
-        part: name of the request and of its answer in the messages of a stream; empty where it takes no stream.
-        answer: class of the response.
-        assemble: makes the answer of that message and of the bytes of its attachments by number.
-    """
-
-    method: str
-    read: Callable[[bytes], Answer]
-    part: str = ""
-    answer: type[Message] = Message
-    assemble: Callable[[Any, Mapping[int, memoryview]], Answer] | None = None
 
 
 def _call(form: _Form[Answer], tensors: _Tensors, tail: list[Piece], signature: tuple[Hashable, ...]) -> Call[Answer]:
@@ -647,6 +646,8 @@ def _choice(choices: Mapping[Any, _Number], given: str | None, name: str) -> _Nu
 
 
 def _names(names: Iterable[str], argument: str) -> tuple[str, ...]:
+    if names == ():
+        return ()
     if isinstance(names, str):
         raise InvalidRequest.because(
             "a list of names is needed",

@@ -282,7 +282,7 @@ def parse(kind: type[_Message], content: bytes) -> _Message:
 
 def _arrays(tensors: Mapping[str, tensor_pb2.Tensor], attachments: Attachments) -> dict[str, Array]:
     # Maps of protobuf have no order of their own.
-    return {name: from_tensor(tensors[name], attachments) for name in sorted(tensors)} if tensors else {}
+    return {name: from_tensor(tensor, attachments) for name, tensor in sorted(tensors.items())} if tensors else {}
 
 
 def read_timing(message: service_pb2.Timing) -> Timing:
