@@ -233,3 +233,40 @@ def test_the_shell_lists_all_that_a_model_has_and_the_server_does_not(
     said = capsys.readouterr().err
     assert "com.example:Twist" in said
     assert "com.example:Turn" in said
+
+
+TRACED = """<ir_version: 10, opset_import: ["": 21, "own": 1]>
+traced (float[batch, 2] x) => (float[batch, 2] y, float[batch, 2] loop) <float[2] w = {0.5, -1.0}, int64 turns = {3}> {
+    [x] scaled = Mul(x, w)
+    [twice] doubled = own.Twice(scaled)
+    [loop] looped = Loop <body = body (int64 turn, bool before, float[A, B] in) => (bool after, float[A, B] out) {
+        after = Identity(before)
+        out = Mul(in, w)
+    }> (turns, "", doubled)
+    [y] loop = Tanh(looped)
+    [last] y = Add(loop, x)
+}
+<opset_import: ["": 21], domain: "own"> Twice (a) => (b) { [add] b = Add(a, a) }"""
+
+
+def test_a_trace_of_a_model_follows_values_through_functions_loops_and_names_that_mean_two_things(
+    client: gs.Client,
+) -> None:
+    x = drawn(3, 2)
+    traced = client.trace(gs.onnx_text(TRACED), None, {"x": x}, loss=gs.output_loss("y"))
+    w = np.array([0.5, -1.0], "float32")
+    looped = 2 * x * w**4
+    known = {
+        "x:scaled": (("x", "w"), x * w),
+        "twice/add": (("x:scaled",), 2 * x * w),
+        "twice": (("twice/add",), 2 * x * w),
+        "loop:looped": (("twice", "w"), looped),
+        "y:loop": (("loop:looped",), np.tanh(looped)),
+        "y": (("last",), np.tanh(looped) + x),
+    }
+    for name, (inputs, value) in known.items():
+        assert traced[name].inputs == inputs
+        np.testing.assert_allclose(traced[name].value_tensor, value, rtol=1e-5)
+    slope = 1 - np.tanh(looped) ** 2
+    np.testing.assert_allclose(traced["loop:looped"].gradient_tensor, slope / 6, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(traced["w"].gradient_tensor, (slope * 8 * x * w**3).sum(0) / 6, rtol=1e-4)

@@ -50,6 +50,8 @@ def run_nodes(nodes: Sequence[Node], frame: Frame) -> None:
     for node in nodes:
         inputs = tuple(_look_up(name, frame) for name in node.inputs)
         outputs = _evaluate(node, inputs, frame)
+        if frame.shown is not None:
+            outputs = frame.shown.node(node, frame.path(node), frame.values, outputs)
         for name, value in zip(node.outputs, outputs, strict=False):
             if name:
                 frame.values[name] = value

@@ -12,6 +12,7 @@ import numpy as np
 from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.common.specs import Limits
 from gradserve_server.compute.frontends.onnx.definition import Model, Node, Opsets
+from gradserve_server.compute.frontends.onnx.showing import Shown
 from gradserve_server.compute.frontends.onnx.table import Value
 from gradserve_server.compute.frontends.onnx.types import dtype_of
 from gradserve_server.compute.network import Context
@@ -40,6 +41,7 @@ class Frame:
         counter: shared by all frames of one evaluation.
         unrolled: loops to unroll, since they give what must be known at tracing.
         irreversible: takes paths of loops that no gradient can pass.
+        shown: what a tape sees; None where none looks, or inside of loops and branches that are traced once.
     """
 
     model: Model
@@ -53,6 +55,7 @@ class Frame:
     counter: Counter
     unrolled: frozenset[Node]
     irreversible: set[str]
+    shown: Shown | None = None
 
     def path(self, node: Node) -> str:
         """Where a node is, for people."""

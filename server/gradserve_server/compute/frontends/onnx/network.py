@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import re
 import threading
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ from gradserve_server.compute.frontends.onnx.frame import Counter, Frame
 from gradserve_server.compute.frontends.onnx.parsing import parse_bytes, parse_text
 from gradserve_server.compute.frontends.onnx.reading import read_model
 from gradserve_server.compute.frontends.onnx.resolution import check_supported, count_nodes
+from gradserve_server.compute.frontends.onnx.showing import Shown
 from gradserve_server.compute.frontends.onnx.types import FLOATING
 from gradserve_server.compute.network import Arrays, Capability, Context, Network, ParameterSpec, Signature
 from gradserve_server.compute.precision import is_half
@@ -118,12 +120,15 @@ class OnnxNetwork(Network):
         weights = {
             name: value.astype(frame.precise(self.own_weights[name].dtype)) for name, value in parameters.items()
         }
-        batch = [self._input(spec, inputs, frame) for spec in self.inputs]
+        batch = {spec.name: self._input(spec, inputs, frame) for spec in self.inputs}
+        shown = None if context.tape is None else Shown(context.tape, batch, weights, graph.outputs)
+        frame = dataclasses.replace(frame, shown=shown)
         try:
-            outputs = run_graph(graph, batch, frame, initializers=weights)
+            results = run_graph(graph, list(batch.values()), frame, initializers=weights)
         except StaticNeeded as needed:
             raise self._needed(needed) from None
-        return {name: as_output(value) for name, value in zip(graph.outputs, outputs, strict=True)}
+        outputs = {name: as_output(value) for name, value in zip(graph.outputs, results, strict=True)}
+        return outputs if shown is None else {name: shown.output(name, value) for name, value in outputs.items()}
 
     def _input(self, spec: SymbolicSpec, inputs: Arrays, frame: Frame) -> Any:
         if spec.name in self._values:

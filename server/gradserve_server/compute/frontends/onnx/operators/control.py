@@ -29,7 +29,7 @@ class _Varies(Exception):
 def _enclosed(frame: Frame) -> tuple[Frame, list[Check]]:
     """A frame whose checks are kept apart, since they must leave the traced body by hand."""
     checks: list[Check] = []
-    return dataclasses.replace(frame, context=dataclasses.replace(frame.context, checks=checks)), checks
+    return dataclasses.replace(frame, context=dataclasses.replace(frame.context, checks=checks), shown=None), checks
 
 
 def _code(checks: Sequence[Check]) -> jax.Array:
