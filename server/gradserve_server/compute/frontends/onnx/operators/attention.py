@@ -139,8 +139,8 @@ def linear_attention(call: Call) -> Value:
     key, value = (_heads(call, call.input(index), "kv_num_heads") for index in (1, 2))
     batch, _, length, size = key.shape
     scale = call.attribute("scale", 0.0) or 1 / math.sqrt(size)
-    dtype = jnp.promote_types(query.dtype, jnp.float32)
-    state = call.input(3) if call.has(3) else jnp.zeros((batch, heads, size, value.shape[-1]), query.dtype)
+    dtype = np.promote_types(query.dtype, jnp.float32)
+    given = call.input(3) if call.has(3) else jnp.zeros((batch, heads, size, value.shape[-1]), query.dtype)
     decay = beta = jnp.zeros((batch, heads, length, 1), dtype)
     if "gated" in rule:
         decay = call.input(4).astype(dtype).reshape(batch, length, heads, -1).transpose(0, 2, 1, 3)
@@ -157,9 +157,9 @@ def linear_attention(call: Call) -> Value:
         return after, scale * jnp.einsum("bhgk,bhkv->bhgv", grouped, after)
 
     steps = [jnp.moveaxis(one.astype(dtype), 2, 0) for one in (query, key, value, decay, beta)]
-    last, outputs = jax.lax.scan(turn, state.astype(dtype), steps)
+    last, outputs = jax.lax.scan(turn, given.astype(dtype), steps)
     y = jnp.moveaxis(outputs, 0, 1).reshape(batch, length, -1)
-    return [y.astype(query.dtype), last.astype(state.dtype)][: len(call.node.outputs)]
+    return [y.astype(query.dtype), last.astype(given.dtype)][: len(call.node.outputs)]
 
 
 @operator("SwiGLU", 28)

@@ -103,8 +103,10 @@ def _transposed_pads(
     for axis, size in enumerate(list(wanted)[-rank:]):
         extent = (window[axis] - 1) * dilation[axis] + 1
         total = stride[axis] * (space[axis] - 1) + more[axis] + extent - size
-        if isinstance(total, int):
-            total = max(total, 0)
+        if isinstance(total, int) and total < 0:
+            # More is asked for than there is: zeros after it.
+            found.append((0, total))
+            continue
         less = total // 2
         found.append((less, total - less) if automatic == "SAME_UPPER" else (total - less, less))
     return found

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from onnx import TensorProto
 
 from gradserve_server.compute.frontends.onnx.call import Call
@@ -33,7 +34,7 @@ def batch_normalization(call: Call) -> Value:
     if not trains:
         return _normalized(x, scale, bias, mean, variance, epsilon)
     axes = (0, *range(2, x.ndim))
-    wide = x.astype(jnp.promote_types(x.dtype, mean.dtype))
+    wide = x.astype(np.promote_types(x.dtype, mean.dtype))
     own = jnp.mean(wide, axes), jnp.var(wide, axes)
     running = [
         old * momentum + new.astype(old.dtype) * (1 - momentum) for old, new in zip((mean, variance), own, strict=True)
@@ -42,7 +43,7 @@ def batch_normalization(call: Call) -> Value:
 
 
 def _normalized(x: jax.Array, scale: Any, bias: Any, mean: Any, variance: Any, epsilon: float) -> jax.Array:
-    dtype = jnp.promote_types(x.dtype, jnp.promote_types(mean.dtype, scale.dtype))
+    dtype = np.promote_types(x.dtype, np.promote_types(mean.dtype, scale.dtype))
     scale, bias, mean, variance = (_by_channel(one.astype(dtype), x.ndim) for one in (scale, bias, mean, variance))
     y: jax.Array = (x.astype(dtype) - mean) * (scale * jax.lax.rsqrt(variance + epsilon)) + bias
     return y.astype(x.dtype)
@@ -66,7 +67,7 @@ def group_normalization(call: Call) -> Value:
     groups = call.attribute("num_groups")
     batch, channels = x.shape[:2]
     dtype = call.dtype(call.attribute("stash_type", TensorProto.FLOAT)) if call.version > 18 else x.dtype
-    grouped = x.astype(jnp.promote_types(dtype, x.dtype)).reshape(batch, groups, -1)
+    grouped = x.astype(np.promote_types(dtype, x.dtype)).reshape(batch, groups, -1)
     y = _standard(grouped, (2,), call.attribute("epsilon", 1e-5)).reshape(x.shape).astype(x.dtype)
     if call.version == 18:
         # One number for each group.
@@ -79,7 +80,7 @@ def layer_normalization(call: Call) -> Value:
     x, scale = call.input(0), call.input(1)
     axis = call.axis(call.attribute("axis", -1), x.ndim)
     axes = tuple(range(axis, x.ndim))
-    dtype = jnp.promote_types(call.dtype(call.attribute("stash_type", TensorProto.FLOAT)), x.dtype)
+    dtype = np.promote_types(call.dtype(call.attribute("stash_type", TensorProto.FLOAT)), x.dtype)
     wide = x.astype(dtype)
     mean = jnp.mean(wide, axes, keepdims=True)
     centred = wide - mean
@@ -94,7 +95,7 @@ def layer_normalization(call: Call) -> Value:
 def root_mean_square_normalization(call: Call) -> Value:
     x, scale = call.input(0), call.input(1)
     axis = call.axis(call.attribute("axis", -1), x.ndim)
-    dtype = jnp.promote_types(call.dtype(call.attribute("stash_type", TensorProto.FLOAT)), x.dtype)
+    dtype = np.promote_types(call.dtype(call.attribute("stash_type", TensorProto.FLOAT)), x.dtype)
     wide = x.astype(dtype)
     square = jnp.mean(jnp.square(wide), tuple(range(axis, x.ndim)), keepdims=True)
     return (wide * jax.lax.rsqrt(square + call.attribute("epsilon", 1e-5))).astype(x.dtype) * scale
@@ -132,14 +133,19 @@ def mean_variance_normalization(call: Call) -> Value:
     return centred / (safe_sqrt(jnp.mean(jnp.square(centred), axes, keepdims=True)) + 1e-9)
 
 
+def _computed_once(x: jax.Array) -> jax.Array:
+    """`x`, of which the largest element is subtracted: XLA may not compute it twice and round it in two ways."""
+    return jax.lax.optimization_barrier(x)
+
+
 @operator("Softmax", 13)
 def softmax(call: Call) -> Value:
-    return jax.nn.softmax(call.input(0), call.attribute("axis", -1))
+    return jax.nn.softmax(_computed_once(call.input(0)), call.attribute("axis", -1))
 
 
 @operator("LogSoftmax", 13)
 def log_softmax(call: Call) -> Value:
-    return jax.nn.log_softmax(call.input(0), call.attribute("axis", -1))
+    return jax.nn.log_softmax(_computed_once(call.input(0)), call.attribute("axis", -1))
 
 
 @operator("Hardmax", 13)
@@ -161,13 +167,13 @@ def _as_rows(call: Call) -> tuple[jax.Array, jax.Array]:
 @operator("Softmax", 1, 11)
 def softmax_of_rows(call: Call) -> Value:
     x, rows = _as_rows(call)
-    return jax.nn.softmax(rows, 1).reshape(x.shape)
+    return jax.nn.softmax(_computed_once(rows), 1).reshape(x.shape)
 
 
 @operator("LogSoftmax", 1, 11)
 def log_softmax_of_rows(call: Call) -> Value:
     x, rows = _as_rows(call)
-    return jax.nn.log_softmax(rows, 1).reshape(x.shape)
+    return jax.nn.log_softmax(_computed_once(rows), 1).reshape(x.shape)
 
 
 @operator("Hardmax", 1, 11)

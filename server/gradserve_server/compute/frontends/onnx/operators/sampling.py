@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gradserve_server.compute.frontends.onnx.call import Call
 from gradserve_server.compute.frontends.onnx.table import Value, operator
@@ -121,13 +122,14 @@ def _align(
         size = image.shape[1 + axis]
         start, end = region[1 - axis] - offset, region[3 - axis] - offset
         extent = end - start if shifts else jnp.maximum(end - start, 1)
-        bins = jnp.arange(counts[axis])[:, None] + (jnp.arange(samples[axis]) + 0.5) / samples[axis]
+        bins = np.arange(counts[axis])[:, None] + (np.arange(samples[axis]) + 0.5) / samples[axis]
         place = start + bins.astype(image.dtype) * (extent / counts[axis])
         there = (place >= -1) & (place <= size)
         place = jnp.clip(place, 0, size - 1)
         low = jnp.minimum(jnp.floor(place), size - 1)
         high = jnp.minimum(low + 1, size - 1)
-        taps.append([(low, (1 - (place - low)) * there), (high, (place - low) * there)])
+        known = there.astype(place.dtype)
+        taps.append([(low, (1 - (place - low)) * known), (high, (place - low) * known)])
     parts = []
     for (row, row_weight), (column, column_weight) in itertools.product(*taps):
         values = image[:, row.astype(jnp.int32)[:, :, None, None], column.astype(jnp.int32)[None, None]]
@@ -151,10 +153,10 @@ def pool_regions(call: Call) -> Value:
             size = x.shape[2 + axis]
             start, end = jnp.round(region[2 - axis] * scale), jnp.round(region[4 - axis] * scale)
             extent = jnp.maximum(end - start + 1, 1) / counts[axis]
-            number = jnp.arange(counts[axis])
+            number = jnp.arange(counts[axis], dtype=extent.dtype)
             first = jnp.clip(jnp.floor(number * extent) + start, 0, size)
             last = jnp.clip(jnp.ceil((number + 1) * extent) + start, 0, size)
-            at = jnp.arange(size)
+            at = jnp.arange(size, dtype=first.dtype)
             masks.append((at >= first[:, None]) & (at < last[:, None]))
         inside = masks[0][:, None, :, None] & masks[1][None, :, None, :]
         image = x[region[0].astype(jnp.int32)]

@@ -67,7 +67,7 @@ def short_time_fourier_transform(call: Call) -> Value:
     call.check_sizes((x.shape[0], count, length, 2))
     frames = _complex(x)[:, places]
     if window is not None:
-        frames = frames * window.astype(jnp.real(frames).dtype)
+        frames = frames * window.astype(frames.dtype)
     if call.attribute("onesided", 1) and x.shape[-1] == 1:
         return _pairs(jnp.fft.rfft(jnp.real(frames), axis=-1), x.dtype)
     return _pairs(jnp.fft.fft(frames, axis=-1), x.dtype)
