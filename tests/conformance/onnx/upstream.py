@@ -7,8 +7,10 @@ import functools
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import onnx
+from onnx import numpy_helper
 from onnx.backend.test import BackendTest
 from onnx.backend.test.loader import load_model_tests
 
@@ -88,3 +90,17 @@ def _path(folder: str | None, url: str | None) -> Path:
 
 def _run(test: Callable[[], None]) -> None:
     getattr(test, test.id().rpartition(".")[2])()
+
+
+def single_cases() -> Iterator[tuple[str, onnx.ModelProto, list[Any], list[Any], str]]:
+    """Cases of one operator with plain tensors: operator, model, inputs, outputs, name."""
+    _runner()
+    for case in load_model_tests(kind="node"):
+        model = case.model
+        if model is None or len(model.graph.node) != 1 or not is_plain(model) or not case.data_sets:
+            continue
+        tensors = [
+            [numpy_helper.to_array(one) if isinstance(one, onnx.TensorProto) else one for one in group]
+            for group in case.data_sets[0]
+        ]
+        yield model.graph.node[0].op_type, model, tensors[0], tensors[1], case.name

@@ -214,6 +214,9 @@ class Call:
 
 def integer(value: Any) -> Any:
     """An element of an array as a Python integer, symbols as they are."""
+    if isinstance(value, np.integer):
+        # Not by floats, which do not tell the largest ones apart.
+        return int(value)
     if isinstance(value, (np.generic, float)):
         if value != math.floor(value):
             raise ValueError(f"{value} is no integer")

@@ -109,7 +109,7 @@ def local_response_normalization(call: Call) -> Value:
     before = (size - 1) // 2
     padding = [(0, 0), (before, size - 1 - before), *((0, 0) for _ in x.shape[2:])]
     windows = (1, size, *(1 for _ in x.shape[2:]))
-    squares = jax.lax.reduce_window(jnp.square(x), jnp.zeros((), x.dtype), jax.lax.add, windows, (1,) * x.ndim, padding)
+    squares = jax.lax.reduce_window(jnp.square(x), np.zeros((), x.dtype), jax.lax.add, windows, (1,) * x.ndim, padding)
     return x / jnp.power(bias + alpha / size * squares, beta)
 
 
@@ -135,7 +135,8 @@ def mean_variance_normalization(call: Call) -> Value:
 
 def _computed_once(x: jax.Array) -> jax.Array:
     """`x`, of which the largest element is subtracted: XLA may not compute it twice and round it in two ways."""
-    return jax.lax.optimization_barrier(x)
+    once: jax.Array = jax.lax.optimization_barrier(x)
+    return once
 
 
 @operator("Softmax", 13)
