@@ -17,6 +17,7 @@ from typing import Any as _Any
 
 from gradserve.allocator import keep_freed_memory
 from gradserve.builder import GraphBuilder
+from gradserve.checking import CheckedDerivative, GradientCheck
 from gradserve.composition import repeat, residual, sequential
 from gradserve.errors import (
     ClientClosed,
@@ -145,6 +146,8 @@ from gradserve.results import (
     ForwardResult,
     GradientResult,
     GradientSummary,
+    HessianProduct,
+    JacobianProduct,
     MemoryPlan,
     NetworkDescription,
     ServerInfo,
@@ -168,18 +171,22 @@ __version__ = _version("gradserve")
 
 __all__ = [
     "AsyncClient",
+    "CheckedDerivative",
     "Client",
     "ClientClosed",
     "DeadlineExceeded",
     "ForwardResult",
+    "GradientCheck",
     "GradientFlow",
     "GradientResult",
     "GradientSummary",
     "GradserveError",
     "GraphBuilder",
     "HeldWeights",
+    "HessianProduct",
     "Initializer",
     "InvalidRequest",
+    "JacobianProduct",
     "Layer",
     "LimitExceeded",
     "LocalStep",

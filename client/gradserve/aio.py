@@ -14,12 +14,20 @@ import grpc
 import grpc.aio
 
 from gradserve import requests
+from gradserve.checking import GradientCheck, gradient_check
 from gradserve.errors import ClientClosed, GradserveError, MissingContent
 from gradserve.held import HeldWeights, committed_bytes, hold, upload_requests
 from gradserve.losses import Loss
 from gradserve.network import Network
-from gradserve.requests import Call, Checkpointing, Mode, Precision, with_content
-from gradserve.results import ForwardResult, GradientResult, NetworkDescription, ServerInfo
+from gradserve.requests import Call, Checkpointing, Matrix, Mode, Precision, with_content
+from gradserve.results import (
+    ForwardResult,
+    GradientResult,
+    HessianProduct,
+    JacobianProduct,
+    NetworkDescription,
+    ServerInfo,
+)
 from gradserve.tensors import Array, ArrayLike, DTypeLike
 from gradserve.traces import TraceResult
 from gradserve.transport.attempts import Attempts
@@ -98,6 +106,9 @@ class AsyncClient:
         without_parameters: bool = False,
         summary_only: bool = False,
         clip_global_norm: float | None = None,
+        per_example: bool = False,
+        clip_example_norm: float | None = None,
+        example_summary: bool = False,
         dtype: DTypeLike | None = None,
         as_safetensors: bool = False,
         outputs: Iterable[str] = (),
@@ -121,6 +132,9 @@ class AsyncClient:
             without_parameters=without_parameters,
             summary_only=summary_only,
             clip_global_norm=clip_global_norm,
+            per_example=per_example,
+            clip_example_norm=clip_example_norm,
+            example_summary=example_summary,
             dtype=dtype,
             as_safetensors=as_safetensors,
             outputs=outputs,
@@ -192,6 +206,107 @@ class AsyncClient:
             loss_scale=loss_scale,
         )
         return await self._run(call, timeout)
+
+    async def jacobian_product(
+        self,
+        network: Network,
+        weights: Weights | None,
+        batch: Mapping[str, ArrayLike],
+        *,
+        weight_tangents: Mapping[str, ArrayLike] | None = None,
+        input_tangents: Mapping[str, ArrayLike] | None = None,
+        mode: Mode | None = None,
+        seed: int = 0,
+        precision: Precision | None = None,
+        timeout: float | None = None,
+    ) -> JacobianProduct:
+        """As `Client.jacobian_product`."""
+        call = requests.jacobian_product(
+            network,
+            weights,
+            batch,
+            weight_tangents=weight_tangents,
+            input_tangents=input_tangents,
+            mode=mode,
+            seed=seed,
+            precision=precision,
+            is_held=self._holds.knows,
+        )
+        return await self._run(call, timeout)
+
+    async def hessian_product(
+        self,
+        network: Network,
+        weights: Weights | None,
+        batch: Mapping[str, ArrayLike],
+        vector: Mapping[str, ArrayLike],
+        *,
+        loss: Loss,
+        matrix: Matrix = "hessian",
+        mode: Mode | None = None,
+        seed: int = 0,
+        precision: Precision | None = None,
+        loss_scale: float | None = None,
+        checkpointing: Checkpointing | None = None,
+        timeout: float | None = None,
+    ) -> HessianProduct:
+        """As `Client.hessian_product`."""
+        call = requests.hessian_product(
+            network,
+            weights,
+            batch,
+            vector,
+            loss=loss,
+            matrix=matrix,
+            mode=mode,
+            seed=seed,
+            precision=precision,
+            loss_scale=loss_scale,
+            checkpointing=checkpointing,
+            is_held=self._holds.knows,
+        )
+        return await self._run(call, timeout)
+
+    async def check_gradients(
+        self,
+        network: Network,
+        weights: Weights | None,
+        batch: Mapping[str, ArrayLike],
+        *,
+        loss: Loss,
+        parameters: Iterable[str] = (),
+        inputs: Iterable[str] = (),
+        directions: int = 2,
+        elements: int = 2,
+        tolerance: float | None = None,
+        shared: Iterable[str] = (),
+        mode: Mode | None = None,
+        seed: int = 0,
+        timeout: float | None = None,
+    ) -> GradientCheck:
+        """As `Client.check_gradients`."""
+        plan = gradient_check(
+            network,
+            weights,
+            batch,
+            loss=loss,
+            parameters=parameters,
+            inputs=inputs,
+            directions=directions,
+            elements=elements,
+            tolerance=tolerance,
+            shared=shared,
+            mode=mode,
+            seed=seed,
+        )
+        answer: Any = None
+        while True:
+            try:
+                call = plan.send(answer)
+            except StopIteration as done:
+                found: GradientCheck = done.value
+                return found
+            answer = await self._run(call, timeout)
 
     async def describe(
         self,

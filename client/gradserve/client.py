@@ -11,12 +11,20 @@ from typing import Any, Self, TypeVar, cast, final
 import grpc
 
 from gradserve import requests
+from gradserve.checking import GradientCheck, gradient_check
 from gradserve.errors import ClientClosed, GradserveError, MissingContent
 from gradserve.held import HeldWeights, committed_bytes, hold, upload_requests
 from gradserve.losses import Loss
 from gradserve.network import Network
-from gradserve.requests import Call, Checkpointing, Mode, Precision, Streamed, with_content
-from gradserve.results import ForwardResult, GradientResult, NetworkDescription, ServerInfo
+from gradserve.requests import Call, Checkpointing, Matrix, Mode, Precision, Streamed, with_content
+from gradserve.results import (
+    ForwardResult,
+    GradientResult,
+    HessianProduct,
+    JacobianProduct,
+    NetworkDescription,
+    ServerInfo,
+)
 from gradserve.tensors import Array, ArrayLike, DTypeLike
 from gradserve.traces import TraceResult
 from gradserve.transport.attempts import Attempts
@@ -113,6 +121,9 @@ class Client:
         without_parameters: bool = False,
         summary_only: bool = False,
         clip_global_norm: float | None = None,
+        per_example: bool = False,
+        clip_example_norm: float | None = None,
+        example_summary: bool = False,
         dtype: DTypeLike | None = None,
         as_safetensors: bool = False,
         outputs: Iterable[str] = (),
@@ -142,6 +153,12 @@ class Client:
             without_parameters: no gradients of parameters, and none computed.
             summary_only: norms only, no gradients.
             clip_global_norm: scales all gradients so that their global norm is at most this.
+            per_example: a gradient for each example, of its own loss (that of a batch which holds it
+                alone), along a new first axis.
+            clip_example_norm: scales each example's gradient over all parameters to at most this
+                norm before they are reduced.
+            example_summary: each example's own loss and gradient norm as well; they cost no memory
+                for gradients of each example.
             dtype: element type of the answer's gradients; that of the weights if None.
             as_safetensors: the result's `safetensors` holds the gradients as a file as well.
             outputs: outputs of the network to return as well.
@@ -171,6 +188,9 @@ class Client:
             without_parameters=without_parameters,
             summary_only=summary_only,
             clip_global_norm=clip_global_norm,
+            per_example=per_example,
+            clip_example_norm=clip_example_norm,
+            example_summary=example_summary,
             dtype=dtype,
             as_safetensors=as_safetensors,
             outputs=outputs,
@@ -283,6 +303,187 @@ class Client:
             loss_scale=loss_scale,
         )
         return self._run(call, timeout)
+
+    def jacobian_product(
+        self,
+        network: Network,
+        weights: Weights | None,
+        batch: Mapping[str, ArrayLike],
+        *,
+        weight_tangents: Mapping[str, ArrayLike] | None = None,
+        input_tangents: Mapping[str, ArrayLike] | None = None,
+        mode: Mode | None = None,
+        seed: int = 0,
+        precision: Precision | None = None,
+        timeout: float | None = None,
+    ) -> JacobianProduct:
+        """The Jacobian of a network's outputs times tangents, in one forward pass: no matrix is built.
+
+        Example:
+            >>> moved = client.jacobian_product(net, weights, {"x": x}, input_tangents={"x": direction})
+            >>> moved.output_tangents["dense_1"]
+
+        Args:
+            network: the network.
+            weights: as for `gradients`.
+            batch: inputs by name; as for `gradients`.
+            weight_tangents: directions of parameters by name, each of its parameter's shape; zero
+                where missing. float64 is sent as float32 where the weight is.
+            input_tangents: likewise, of inputs.
+            mode: ``"training"`` or ``"inference"``; needed with dropout and batch normalization.
+            seed: seed of what is random.
+            precision: of the forward pass; that of the weights if None.
+            timeout: seconds, in place of the client's.
+
+        Raises:
+            GradserveError: the subclass says what to do about it; `Unsupported` for a StableHLO
+                network, which `jax.export` keeps reverse mode alone of.
+        """
+        call = requests.jacobian_product(
+            network,
+            weights,
+            batch,
+            weight_tangents=weight_tangents,
+            input_tangents=input_tangents,
+            mode=mode,
+            seed=seed,
+            precision=precision,
+            is_held=self._holds.knows,
+        )
+        return self._run(call, timeout)
+
+    def hessian_product(
+        self,
+        network: Network,
+        weights: Weights | None,
+        batch: Mapping[str, ArrayLike],
+        vector: Mapping[str, ArrayLike],
+        *,
+        loss: Loss,
+        matrix: Matrix = "hessian",
+        mode: Mode | None = None,
+        seed: int = 0,
+        precision: Precision | None = None,
+        loss_scale: float | None = None,
+        checkpointing: Checkpointing | None = None,
+        timeout: float | None = None,
+    ) -> HessianProduct:
+        """Second derivatives of the loss times a vector: no matrix is built.
+
+        Example:
+            >>> curved = client.hessian_product(net, weights, {"x": x, "y": y}, vector, loss=loss)
+            >>> sum((vector[name] * curved.product[name]).sum() for name in vector)  # curvature along it
+
+        Args:
+            network: the network.
+            weights: as for `gradients`.
+            batch: inputs and targets by name; as for `gradients`.
+            vector: by parameter name, each of its parameter's shape; zero where missing. float64 is
+                sent as float32 where the weight is.
+            loss: the loss.
+            matrix: ``"hessian"``, or ``"gauss_newton"`` for J^T H J with the Jacobian J of the
+                outputs and the Hessian H of the loss with respect to them: positive semidefinite
+                where the loss is convex in the outputs.
+            mode: ``"training"`` or ``"inference"``; needed with dropout and batch normalization.
+            seed: seed of what is random.
+            precision: of the passes; that of the weights if None.
+            loss_scale: as for `gradients`.
+            checkpointing: what the forward pass keeps; the server's choice if None.
+            timeout: seconds, in place of the client's.
+
+        Raises:
+            GradserveError: the subclass says what to do about it; `Unsupported` where a network's
+                file holds no second derivatives.
+        """
+        call = requests.hessian_product(
+            network,
+            weights,
+            batch,
+            vector,
+            loss=loss,
+            matrix=matrix,
+            mode=mode,
+            seed=seed,
+            precision=precision,
+            loss_scale=loss_scale,
+            checkpointing=checkpointing,
+            is_held=self._holds.knows,
+        )
+        return self._run(call, timeout)
+
+    def check_gradients(
+        self,
+        network: Network,
+        weights: Weights | None,
+        batch: Mapping[str, ArrayLike],
+        *,
+        loss: Loss,
+        parameters: Iterable[str] = (),
+        inputs: Iterable[str] = (),
+        directions: int = 2,
+        elements: int = 2,
+        tolerance: float | None = None,
+        shared: Iterable[str] = (),
+        mode: Mode | None = None,
+        seed: int = 0,
+        timeout: float | None = None,
+    ) -> GradientCheck:
+        """Holds served gradients against central differences of the served loss, in float64.
+
+        The way along a few random directions is compared over all parameters at once, then in each
+        parameter and input alone, then in single elements: first that with the largest gradient.
+        Native graphs are computed in float64 whatever type the weights have; networks from files
+        in the types that they fix, with a wider tolerance.
+
+        Where a function has a kink, as relu at 0, a difference is the mean of both sides and may
+        differ from a gradient that is right.
+
+        Example:
+            >>> check = client.check_gradients(net, weights, {"x": x, "y": y}, loss=loss)
+            >>> assert check.holds, check.differing
+
+        Args:
+            network: the network.
+            weights: arrays by name, the bytes of a safetensors file, or `seeded`; None for an ONNX
+                model's own.
+            batch: inputs and targets by name.
+            loss: the loss.
+            parameters: which parameters, by name or pattern; all if empty.
+            inputs: inputs to check as well.
+            directions: number of random directions over all parameters.
+            elements: number of elements of each parameter and input.
+            tolerance: largest difference, relative to the larger of both; 1e-5 in float64 and 2e-2
+                in float32 if None.
+            shared: tensors of the batch without an axis of examples.
+            mode: ``"training"`` or ``"inference"``; needed with dropout and batch normalization.
+            seed: seed of what is random in the network, and of the directions.
+            timeout: seconds of each call, in place of the client's.
+
+        Raises:
+            GradserveError: the subclass says what to do about it.
+        """
+        plan = gradient_check(
+            network,
+            weights,
+            batch,
+            loss=loss,
+            parameters=parameters,
+            inputs=inputs,
+            directions=directions,
+            elements=elements,
+            tolerance=tolerance,
+            shared=shared,
+            mode=mode,
+            seed=seed,
+        )
+        answer: Any = None
+        while True:
+            try:
+                call = plan.send(answer)
+            except StopIteration as done:
+                found: GradientCheck = done.value
+                return found
+            answer = self._run(call, timeout)
 
     def describe(
         self,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, Generic, Literal, TypeVar, final
 
+import numpy as np
 from google.protobuf.message import Message
 
 from gradserve.casting import batch_array, weight_arrays
@@ -22,14 +23,20 @@ from gradserve.network import Format, Network
 from gradserve.results import (
     ForwardResult,
     GradientResult,
+    HessianProduct,
+    JacobianProduct,
     NetworkDescription,
     ServerInfo,
     forward_of,
     gradients_of,
+    hessian_product_of,
+    jacobian_product_of,
     parse,
     read_description,
     read_forward,
     read_gradients,
+    read_hessian_product,
+    read_jacobian_product,
     read_server_info,
     read_weights,
 )
@@ -45,6 +52,7 @@ Answer = TypeVar("Answer")
 Mode = Literal["training", "inference"]
 Precision = Literal["bfloat16", "float16"]
 Checkpointing = Literal["off", "products", "blocks", "sqrt"]
+Matrix = Literal["hessian", "gauss_newton"]
 
 _Options = service_pb2.ComputeOptions
 _MODES: dict[Any, _Options.Mode] = {
@@ -63,6 +71,10 @@ _CHECKPOINTINGS: dict[Any, _Options.Checkpointing] = {
     "products": _Options.CHECKPOINTING_PRODUCTS,
     "blocks": _Options.CHECKPOINTING_BLOCKS,
     "sqrt": _Options.CHECKPOINTING_SQRT,
+}
+_MATRICES: dict[Any, service_pb2.ComputeHessianProductRequest.Matrix] = {
+    "hessian": service_pb2.ComputeHessianProductRequest.MATRIX_HESSIAN,
+    "gauss_newton": service_pb2.ComputeHessianProductRequest.MATRIX_GAUSS_NEWTON,
 }
 _INTEGERS = -(2**63)
 
@@ -87,6 +99,8 @@ _KEEP = service_pb2.Weights(keep=True).SerializeToString()
 _Gradients = service_pb2.ComputeGradientsRequest
 _Forward = service_pb2.ForwardRequest
 _Trace = service_pb2.TraceRequest
+_Jacobian = service_pb2.ComputeJacobianProductRequest
+_Hessian = service_pb2.ComputeHessianProductRequest
 
 
 IsHeld = Callable[[Network], bool]
@@ -202,6 +216,9 @@ def gradients(
     without_parameters: bool = False,
     summary_only: bool = False,
     clip_global_norm: float | None = None,
+    per_example: bool = False,
+    clip_example_norm: float | None = None,
+    example_summary: bool = False,
     dtype: DTypeLike | None = None,
     as_safetensors: bool = False,
     outputs: Iterable[str] = (),
@@ -221,6 +238,9 @@ def gradients(
         without_parameters,
         summary_only,
         clip_global_norm or 0.0,
+        per_example,
+        clip_example_norm or 0.0,
+        example_summary,
         None if dtype is None else to_dtype(dtype, "dtype").name,
         as_safetensors,
         _names(outputs, "outputs"),
@@ -280,6 +300,80 @@ def trace(
         _options(_Trace.OPTIONS_FIELD_NUMBER, how, seed, loss_scale),
     ]
     return _call(_TRACE_FORM, _tensors(network, weights, batch, is_held), tail, (loss.form, rest, how))
+
+
+def jacobian_product(
+    network: Network,
+    weights: Weights | None,
+    batch: Mapping[str, ArrayLike],
+    *,
+    weight_tangents: Mapping[str, ArrayLike] | None = None,
+    input_tangents: Mapping[str, ArrayLike] | None = None,
+    mode: Mode | None = None,
+    seed: int = 0,
+    precision: Precision | None = None,
+    is_held: IsHeld = _nothing_held,
+) -> Call[JacobianProduct]:
+    """ComputeJacobianProduct; arguments as `Client.jacobian_product`, and which networks the server holds."""
+    tensors = _tensors(network, weights, batch, is_held)
+    declared = network.input_dtypes
+    of_inputs = {
+        _name(name, "input_tangents"): batch_array(one, declared.get(name), tensors.is_double, f"input_tangents.{name}")
+        for name, one in _by_name(input_tangents or {}, "input_tangents").items()
+    }
+    of_weights = _like_weights(weight_tangents or {}, tensors, "weight_tangents")
+    tensors = replace(
+        tensors,
+        tangents=(
+            (_Jacobian.WEIGHT_TANGENTS_FIELD_NUMBER, of_weights),
+            (_Jacobian.INPUT_TANGENTS_FIELD_NUMBER, of_inputs),
+        ),
+    )
+    how = (mode, precision, None, 0)
+    form = _Form(
+        "ComputeJacobianProduct",
+        read_jacobian_product,
+        "compute_jacobian_product",
+        service_pb2.ComputeJacobianProductResponse,
+        jacobian_product_of,
+    )
+    return _call(form, tensors, [_options(_Jacobian.OPTIONS_FIELD_NUMBER, how, seed)], (how,))
+
+
+def hessian_product(
+    network: Network,
+    weights: Weights | None,
+    batch: Mapping[str, ArrayLike],
+    vector: Mapping[str, ArrayLike],
+    *,
+    loss: Loss,
+    matrix: Matrix = "hessian",
+    mode: Mode | None = None,
+    seed: int = 0,
+    precision: Precision | None = None,
+    loss_scale: float | None = None,
+    checkpointing: Checkpointing | None = None,
+    is_held: IsHeld = _nothing_held,
+) -> Call[HessianProduct]:
+    """ComputeHessianProduct; arguments as `Client.hessian_product`, and which networks the server holds."""
+    tensors = _tensors(network, weights, batch, is_held)
+    along = _like_weights(vector, tensors, "vector")
+    tensors = replace(tensors, tangents=((_Hessian.VECTOR_FIELD_NUMBER, along),))
+    rest = message_bytes(_Hessian(matrix=_choice(_MATRICES, matrix, "matrix")))
+    how = (mode, precision, checkpointing, 0)
+    tail: list[Piece] = [
+        _loss(loss, _Hessian.LOSS_FIELD_NUMBER),
+        rest,
+        _options(_Hessian.OPTIONS_FIELD_NUMBER, how, seed, loss_scale),
+    ]
+    form = _Form(
+        "ComputeHessianProduct",
+        read_hessian_product,
+        "compute_hessian_product",
+        service_pb2.ComputeHessianProductResponse,
+        hessian_product_of,
+    )
+    return _call(form, tensors, tail, (loss.form, rest, how))
 
 
 def with_content(call: Call[Answer], error: MissingContent) -> Call[Answer]:
@@ -362,6 +456,8 @@ class _Tensors:
         by_digest: whether the network is named by its digest.
         held: the weights, where they are named by their digest.
         keep: whether the server is to hold the weights.
+        is_double: whether any weight is float64.
+        tangents: more arrays by name, each map with the number of its field.
     """
 
     network: Network
@@ -371,13 +467,14 @@ class _Tensors:
     by_digest: bool = False
     held: HeldWeights | None = None
     keep: bool = False
+    is_double: bool = False
+    tangents: tuple[tuple[int, dict[str, Array]], ...] = ()
 
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        return sum([one.nbytes for one in self.batch.values()]) + sum(
-            [one.nbytes for one in (self.weights or {}).values()]
-        )
+        maps = (self.batch, self.weights or {}, *(one for _, one in self.tangents))
+        return sum([array.nbytes for arrays in maps for array in arrays.values()])
 
     def pieces(self, attached: list[Array] | None = None) -> tuple[list[Piece], list[bytes]]:
         """All of it as pieces of a request, and what tells names and shapes; see `wire.tensor_map`."""
@@ -391,8 +488,11 @@ class _Tensors:
         elif self.other_weights is not None:
             content, headers = self.other_weights
             pieces += nested(_Gradients.WEIGHTS_FIELD_NUMBER, content + kept)
-        batch_pieces, batch_headers = tensor_map(_Gradients.BATCH_FIELD_NUMBER, self.batch, attached)
-        return pieces + batch_pieces, headers + batch_headers
+        for number, arrays in ((_Gradients.BATCH_FIELD_NUMBER, self.batch), *self.tangents):
+            more_pieces, more_headers = tensor_map(number, arrays, attached)
+            pieces += more_pieces
+            headers = headers + more_headers
+        return pieces, headers
 
     def with_content(self, missing: str) -> _Tensors | None:
         """The same with the content of what is missing, named ``hash/size``; None where that is not here."""
@@ -424,7 +524,26 @@ def _tensors(
     }
     by_digest = len(network.to_bytes()) >= SMALLEST_NETWORK and is_held(network)
     held = weights if isinstance(weights, HeldWeights) else None
-    return _Tensors(network, named, other, arrays, by_digest, held)
+    return _Tensors(network, named, other, arrays, by_digest, held, is_double=double)
+
+
+def _by_name(arrays: Mapping[str, ArrayLike], argument: str) -> Mapping[str, ArrayLike]:
+    if not isinstance(arrays, Mapping):
+        raise InvalidRequest.because(
+            "no arrays by name", field=argument, given=type(arrays).__name__, expected="arrays by name"
+        )
+    return arrays
+
+
+def _like_weights(arrays: Mapping[str, ArrayLike], tensors: _Tensors, argument: str) -> dict[str, Array]:
+    """Tangents of weights in the weights' types: float64 is narrowed where the weight is not float64."""
+    known = tensors.weights or {}
+    return {
+        _name(name, argument): batch_array(
+            one, None, known[name].dtype == np.float64 if name in known else tensors.is_double, f"{argument}.{name}"
+        )
+        for name, one in _by_name(arrays, argument).items()
+    }
 
 
 def _call(form: _Form[Answer], tensors: _Tensors, tail: list[Piece], signature: tuple[Hashable, ...]) -> Call[Answer]:
@@ -538,6 +657,9 @@ def _selection(
     without_parameters: bool,
     summary_only: bool,
     clip_global_norm: float,
+    per_example: bool,
+    clip_example_norm: float,
+    example_summary: bool,
     dtype: str | None,
     as_safetensors: bool,
     outputs: tuple[str, ...],
@@ -552,6 +674,9 @@ def _selection(
                 without_parameters=without_parameters,
                 summary_only=summary_only,
                 clip_global_norm=clip_global_norm,
+                per_example=per_example,
+                clip_example_norm=clip_example_norm,
+                example_summary=example_summary,
                 data_type=None if dtype is None else to_data_type(to_dtype(dtype)),
                 as_safetensors=as_safetensors,
             ),

@@ -69,8 +69,8 @@ class GradientResult:
 
     Attributes:
         loss: the loss.
-        gradients: of the parameters, by name, each of its parameter's shape. Empty if only the
-            summary was asked for.
+        gradients: of the parameters, by name, each of its parameter's shape; with `per_example`
+            after a first axis that counts examples. Empty if only the summary was asked for.
         input_gradients: of the inputs that were asked for, by name.
         outputs: outputs that were asked for, by name.
         updated_statistics: weights without gradients that the forward pass updated (batch
@@ -80,6 +80,10 @@ class GradientResult:
         terms: terms of a sum of losses, before their weights, by name.
         timing: where the time went.
         safetensors: the gradients as a file, if that was asked for; otherwise empty.
+        example_losses: each example's own loss, float64 [examples], if `example_summary` was asked
+            for; otherwise None.
+        example_norms: likewise, the Euclidean norm of the example's gradient over all parameters
+            that were selected, before clipping.
     """
 
     loss: float
@@ -92,6 +96,41 @@ class GradientResult:
     terms: dict[str, float]
     timing: Timing
     safetensors: bytes
+    example_losses: Array | None = None
+    example_norms: Array | None = None
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class JacobianProduct:
+    """The Jacobian of a network's outputs times tangents of weights and inputs.
+
+    Attributes:
+        outputs: by name.
+        output_tangents: how fast each output changes along the tangents, of its output's shape, by
+            name; outputs that are not floating-point have none.
+        timing: where the time went.
+    """
+
+    outputs: dict[str, Array]
+    output_tangents: dict[str, Array]
+    timing: Timing
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class HessianProduct:
+    """A matrix of second derivatives of a loss times a vector.
+
+    Attributes:
+        loss: the loss.
+        product: of each parameter's shape and element type, by name.
+        timing: where the time went.
+    """
+
+    loss: float
+    product: dict[str, Array]
+    timing: Timing
 
 
 @final
@@ -207,6 +246,36 @@ def gradients_of(answer: service_pb2.ComputeGradientsResponse, attachments: Atta
         terms=dict(sorted(answer.terms.items())),
         timing=read_timing(answer.timing),
         safetensors=file,
+        example_losses=from_tensor(answer.example_losses, attachments) if answer.HasField("example_losses") else None,
+        example_norms=from_tensor(answer.example_norms, attachments) if answer.HasField("example_norms") else None,
+    )
+
+
+def read_jacobian_product(content: bytes) -> JacobianProduct:
+    """The answer to ComputeJacobianProduct."""
+    return jacobian_product_of(parse(service_pb2.ComputeJacobianProductResponse, content), {})
+
+
+def jacobian_product_of(
+    answer: service_pb2.ComputeJacobianProductResponse, attachments: Attachments
+) -> JacobianProduct:
+    """What an answer to ComputeJacobianProduct says."""
+    return JacobianProduct(
+        outputs=_arrays(answer.outputs, attachments),
+        output_tangents=_arrays(answer.output_tangents, attachments),
+        timing=read_timing(answer.timing),
+    )
+
+
+def read_hessian_product(content: bytes) -> HessianProduct:
+    """The answer to ComputeHessianProduct."""
+    return hessian_product_of(parse(service_pb2.ComputeHessianProductResponse, content), {})
+
+
+def hessian_product_of(answer: service_pb2.ComputeHessianProductResponse, attachments: Attachments) -> HessianProduct:
+    """What an answer to ComputeHessianProduct says."""
+    return HessianProduct(
+        loss=answer.loss, product=_arrays(answer.product, attachments), timing=read_timing(answer.timing)
     )
 
 

@@ -1,4 +1,4 @@
-"""The command line: `gradserve serve | demo | grad | trace | describe`.
+"""The command line: `gradserve serve | demo | grad | check | trace | describe`.
 
 Each command lives in a file of its own and is imported only when it runs, so that `--help` is
 quick. Exit codes: 0 done, 1 the server or the computation failed, 2 wrong usage, 130 interrupted.
@@ -57,6 +57,10 @@ def _run(words: list[str]) -> int:
             from gradserve.cli import grad
 
             return grad.run(options)
+        case "check":
+            from gradserve.cli import check
+
+            return check.run(options)
         case "trace":
             from gradserve.cli import trace
 

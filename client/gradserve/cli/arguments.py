@@ -22,6 +22,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("serve", help="run a server (gradserve serve --help)", add_help=False)
     _demo(commands.add_parser("demo", help="a worked example, then training on digits"))
     _grad(commands.add_parser("grad", help="the loss and its gradients, from files to a file"))
+    _check(commands.add_parser("check", help="gradients against finite differences of the loss"))
     _trace(commands.add_parser("trace", help="every value and gradient with its chain rule, and how gradients flow"))
     _describe(commands.add_parser("describe", help="inputs, outputs, parameters, cost"))
     return top
@@ -59,6 +60,29 @@ def _grad(parser: argparse.ArgumentParser) -> None:
         metavar="NORM",
         help="scale gradients so that their global norm is at most this",
     )
+    _server(parser)
+    _json(parser)
+
+
+def _check(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Holds gradients against central differences of the loss, in float64: along random directions, for each "
+        "parameter alone, and for single elements. The exit code is 1 where one differs."
+    )
+    _request(parser)
+    add = parser.add_argument
+    add("--parameters", nargs="+", default=[], metavar="PATTERN", help=PARAMETERS)
+    add("--inputs", nargs="+", default=[], metavar="NAME", help="check gradients of these inputs too")
+    add(
+        "--directions",
+        type=_count,
+        default=2,
+        metavar="N",
+        help="random directions over all parameters (default: %(default)s)",
+    )
+    add("--elements", type=_count, default=2, metavar="N", help="elements of each parameter (default: %(default)s)")
+    add("--tolerance", type=_positive, metavar="RATIO", help="largest relative difference; 1e-5 if not given")
+    _how(parser)
     _server(parser)
     _json(parser)
 
