@@ -13,9 +13,10 @@ from rich.table import Table
 import gradserve as gs
 from tests.benchmarks.inline import measure_inline
 from tests.benchmarks.row import Row
+from tests.benchmarks.tracing import measure_traces
 
 OUTPUT = Path("build/benchmarks.json")
-MEASUREMENTS = (measure_inline,)
+MEASUREMENTS = (measure_inline, measure_traces)
 
 
 def main() -> int:

@@ -64,6 +64,8 @@ class Site(msgspec.Struct, frozen=True, array_like=True):
         gradient_row: likewise, of its gradient; -1 where there is none.
         connected: whether the loss depends on it in a way that gradients can take.
         whole: whether value and gradient come whole as well, all turns stacked.
+        time_axis: axis of one turn along which the first use of it reads step by step; -1 where none does.
+        time_row: in the matrix of statistics, that of the gradient at the first step of the first turn; -1 likewise.
     """
 
     key: str
@@ -78,6 +80,8 @@ class Site(msgspec.Struct, frozen=True, array_like=True):
     gradient_row: int
     connected: bool
     whole: bool
+    time_axis: int = -1
+    time_row: int = -1
 
 
 class Repeat(msgspec.Struct, frozen=True, array_like=True):

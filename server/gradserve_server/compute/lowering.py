@@ -59,7 +59,7 @@ class Lowered:
     def compile(self) -> Compiled:
         """Compiles it; nothing is run."""
         try:
-            compiled = self.stages.compile()
+            compiled = self.stages.compile(compiler_options=_options(self.computation))
         except Exception as error:
             raise self.computation.network.explain(error) or error from error
         results = sum(one.array.nbytes for one in self.found.results)
@@ -126,6 +126,13 @@ def _rules(options: Options) -> list[Rule]:
     if options.precision is not Precision.FULL:
         rules.append(SUMS_IN_32_BITS)
     return rules
+
+
+def _options(computation: program.Computation) -> dict[str, bool]:
+    """Of the compiler: a trace is run a few times only and has a reduction for each statistic of each value."""
+    if computation.spec.kind == "trace" and jax.default_backend() == "cpu":
+        return {"xla_cpu_use_fusion_emitters": False}
+    return {}
 
 
 def _lowered(traced: Any, network: Network) -> Any:

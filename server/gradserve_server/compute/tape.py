@@ -31,6 +31,7 @@ class Step:
         within: the repeated blocks around it, the outermost first.
         form: type and shape of one turn.
         fixed: whether it is a number of the definition, of which no gradient is taken.
+        time_axis: axis along which the first input is read step by step, from first to last; -1 where it is not.
     """
 
     key: str
@@ -40,6 +41,7 @@ class Step:
     within: tuple[str, ...]
     form: jax.ShapeDtypeStruct
     fixed: bool = False
+    time_axis: int = -1
 
     @property
     def has_gradient(self) -> bool:
@@ -122,11 +124,20 @@ class Tape:
         self.record.steps.setdefault(key, Step(key, PARAMETER, (), (), self._within, form))
 
     def value(
-        self, key: str, operation: str, inputs: Sequence[str], value: jax.Array, terms: Sequence[Term] = ()
+        self,
+        key: str,
+        operation: str,
+        inputs: Sequence[str],
+        value: jax.Array,
+        terms: Sequence[Term] = (),
+        *,
+        time_axis: int = -1,
     ) -> jax.Array:
         """Shows a value; what follows is to be computed from what comes back."""
         form = jax.ShapeDtypeStruct(value.shape, value.dtype)
-        self.record.steps[key] = Step(key, operation, tuple(inputs), tuple(terms), self._within, form)
+        self.record.steps[key] = Step(
+            key, operation, tuple(inputs), tuple(terms), self._within, form, time_axis=time_axis
+        )
         if self._zeros is not None and key in self._zeros:
             zero = self._zeros[key]
             value = value + zero if self._changes else _with_cotangent(value, zero)

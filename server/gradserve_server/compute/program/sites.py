@@ -6,6 +6,8 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 
+from msgspec import structs
+
 from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.common.selection import choose
 from gradserve_server.common.tracing import TURN, Layout, Repeat, Site, Term, instances
@@ -41,7 +43,7 @@ def lay_out(computation: Computation, record: Record, connected: Mapping[str, bo
     request = computation.spec.trace
     repeats = tuple(Repeat(one.key, one.turns, one.start, one.result, one.stacks) for one in record.repeats.values())
     counts = {one.key: one.turns for one in repeats}
-    drafts = [*_given(computation, record, connected), *_shown(computation, record, connected)]
+    drafts = _read_in_time(record, [*_given(computation, record, connected), *_shown(computation, record, connected)])
     many = [math.prod(counts[key] for key in draft.site.within) for draft in drafts]
     if sum(many) > _MOST_VALUES:
         raise Problem(
@@ -71,12 +73,27 @@ def lay_out(computation: Computation, record: Record, connected: Mapping[str, bo
         placed = _placed(site, row, row + rows if has_gradient else -1, whole=whole)
         places.append(dataclasses.replace(draft, site=placed))
         row += rows * (2 if has_gradient else 1)
+        if site.time_axis >= 0:
+            placed = places[-1].site
+            places[-1] = dataclasses.replace(places[-1], site=structs.replace(placed, time_row=row))
+            row += rows * site.shape[site.time_axis]
     return Layout(tuple(place.site for place in places), repeats, names), places
 
 
 def _placed(site: Site, row: int, gradient_row: int, *, whole: bool) -> Site:
-    fields = {name: getattr(site, name) for name in site.__struct_fields__}
-    return Site(**fields | {"row": row, "gradient_row": gradient_row, "whole": whole})
+    return structs.replace(site, row=row, gradient_row=gradient_row, whole=whole)
+
+
+def _read_in_time(record: Record, places: list[Place]) -> list[Place]:
+    """Marks what is read step by step, where its gradient is taken."""
+    axes = {(step.inputs[0], step.within): step.time_axis for step in record.steps.values() if step.time_axis >= 0}
+    marked = []
+    for place in places:
+        site = place.site
+        axis = axes.get((site.key, site.within), -1)
+        is_read = axis >= 0 and site.gradient_row >= 0 and not place.parts
+        marked.append(dataclasses.replace(place, site=structs.replace(site, time_axis=axis)) if is_read else place)
+    return marked
 
 
 def _given(computation: Computation, record: Record, connected: Mapping[str, bool]) -> Iterator[Place]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -12,21 +14,51 @@ from gradserve_server.common.tracing import STATISTICS
 # Told of all elements; the others of those that are finite.
 _OF_ALL = frozenset({"zero_fraction", "non_finite"})
 
+# Elements of a tensor; larger ones are not copied for their statistics.
+_MOST_COPIED = 1 << 18
 
-def statistics(values: jax.Array, turns: int = 0) -> jax.Array:
-    """Rows of `STATISTICS` in float64, [n, 8].
+
+def rows_of(values: jax.Array, turns: int) -> jax.Array:
+    """As a matrix: a row for each combination of indices of the first `turns` axes, the elements of a tensor in it."""
+    return values.reshape(math.prod(values.shape[:turns]), math.prod(values.shape[turns:]))
+
+
+def all_statistics(matrices: Sequence[jax.Array]) -> list[jax.Array]:
+    """What `statistics` gives for each.
+
+    Small ones of like form are computed together: the time to compile a program grows with the number of reductions.
+    """
+    groups: dict[tuple[int, str], list[int]] = collections.defaultdict(list)
+    for place, matrix in enumerate(matrices):
+        groups[matrix.shape[1], str(matrix.dtype)].append(place)
+    tables: dict[int, jax.Array] = {}
+    for (size, _), places in groups.items():
+        together = [place for place in places if matrices[place].shape[0] * size <= _MOST_COPIED]
+        for place in set(places) - set(together):
+            tables[place] = statistics(matrices[place])
+        if together:
+            first = 0
+            # The barrier keeps the compiler from drawing all that comes before into each reduction.
+            joined = jax.lax.optimization_barrier(jnp.concatenate([matrices[place] for place in together]))
+            table = jax.lax.optimization_barrier(statistics(joined))
+            for place in together:
+                rows = matrices[place].shape[0]
+                tables[place] = table[first : first + rows]
+                first += rows
+    return [tables[place] for place in range(len(matrices))]
+
+
+def statistics(flat: jax.Array) -> jax.Array:
+    """Rows of `STATISTICS` in float64, [rows, 8], of each row of a matrix.
 
     All but the last two columns are of the finite elements. Squares of float32 fit float64, whose exponents are wider;
     those of float64 are kept from under- and overflow by the largest element. Deviations are from the first element, so
     that no large mean swallows them.
 
     Args:
-        values: one tensor, or with `turns`, one for each combination of indices of the first `turns` axes.
-        turns: number of those axes.
+        flat: [rows, elements].
     """
-    rows = math.prod(values.shape[:turns])
-    size = math.prod(values.shape[turns:])
-    flat = values.reshape(rows, size)
+    rows, size = flat.shape
     if not size:
         return jnp.broadcast_to(jnp.asarray([0.0 if name in _OF_ALL else jnp.nan for name in STATISTICS]), (rows, 8))
     is_floating = bool(jnp.issubdtype(flat.dtype, jnp.floating))

@@ -24,7 +24,7 @@ from gradserve_server.compute.program.computation import (
 from gradserve_server.compute.program.reachability import depends
 from gradserve_server.compute.program.scaling import scaled, unscaled
 from gradserve_server.compute.program.sites import Place, lay_out
-from gradserve_server.compute.program.statistics import combine, statistics
+from gradserve_server.compute.program.statistics import all_statistics, combine, rows_of
 from gradserve_server.compute.tape import Record, Tape
 
 
@@ -144,20 +144,30 @@ def objective(
 
 
 def _statistics(places: list[Place], values: Arrays, gradients: Arrays) -> jax.Array:
-    """The matrix of statistics: for each place, rows of its values, then of their gradients."""
-    tables = []
-    parts: dict[tuple[str, bool], jax.Array] = {}
+    """The matrix of statistics: for each place, rows of its values, of their gradients, and of these step by step."""
+    asked: list[jax.Array] = []
+    later: dict[int, int] = {}
+    parts: dict[tuple[str, bool], int] = {}
+    order = []
     for place in places:
-        if place.site.row < 0:
+        site = place.site
+        if site.row < 0:
             continue
-        for arrays in (values, gradients) if place.site.gradient_row >= 0 else (values,):
-            array = arrays[place.source]
+        turns = len(site.within)
+        for arrays in (values, gradients) if site.gradient_row >= 0 else (values,):
             key = (place.source, arrays is values)
+            if site.key.endswith(TURN):
+                order.append(parts[key])
+                continue
+            parts[key] = len(asked)
+            asked.append(rows_of(arrays[place.source], place.parts or turns))
             if place.parts:
-                parts[key] = statistics(array, place.parts)
-                tables.append(combine(parts[key], math.prod(place.site.shape[place.parts :])))
-            elif place.site.key.endswith(TURN):
-                tables.append(parts[key])
-            else:
-                tables.append(statistics(array, len(place.site.within)))
-    return jnp.concatenate(tables)
+                later[len(order)] = math.prod(site.shape[place.parts :])
+            order.append(parts[key])
+        if site.time_row >= 0:
+            order.append(len(asked))
+            asked.append(rows_of(jnp.moveaxis(gradients[place.source], turns + site.time_axis, turns), turns + 1))
+    tables = all_statistics(asked)
+    return jnp.concatenate(
+        [combine(tables[one], later[at]) if at in later else tables[one] for at, one in enumerate(order)]
+    )

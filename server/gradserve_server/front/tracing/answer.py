@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 from gradserve.v1 import gradient_service_pb2 as service
 from gradserve_server.common.specs import Program
-from gradserve_server.common.tracing import STATISTICS, TURN, Instance
+from gradserve_server.common.tracing import STATISTICS, TURN, Instance, Layout
 from gradserve_server.front.convert import Task
 from gradserve_server.front.forms import Reply, Times
 from gradserve_server.front.tensors import DTYPES_BY_NAME, NUMBERS, Array, write_tensor
 from gradserve_server.front.tracing.chain_rule import Numbers, chain_rule
+from gradserve_server.front.tracing.depth import Depth
 from gradserve_server.front.tracing.flow import VERDICTS, judge
+from gradserve_server.front.tracing.table import Table
 from gradserve_server.front.tracing.values import Values
 
-_MEAN = STATISTICS.index("mean")
+# Programs whose structure is kept.
+_MOST_KEPT = 64
+_structures: dict[bytes, tuple[Values, Depth]] = {}
+_lock = threading.Lock()
 
 
 def trace_answer(program: Program, results: Sequence[Array], _task: Task, times: Times, *, split: bool) -> Reply:
@@ -26,21 +32,9 @@ def trace_answer(program: Program, results: Sequence[Array], _task: Task, times:
     for result, array in zip(program.results, results, strict=True):
         groups[result.group][result.array.name] = array
     head = service.TraceResponse(loss=float(groups["numbers"]["numbers"][program.numbers.index("loss")]))
-    table = groups["statistics"]["statistics"]
-    turns = {one.key: one.turns for one in layout.repeats}
-    values = Values(layout)
-
-    def row(value: Instance, first: int) -> Array:
-        place = 0
-        for key, turn in zip(value.site.within, value.turns, strict=True):
-            place = place * turns[key] + turn
-        found: Array = table[first + place]
-        return found
-
-    numbers = Numbers(
-        lambda value: float(row(value, value.site.row)[_MEAN]),
-        lambda value: float(row(value, value.site.gradient_row)[_MEAN]),
-    )
+    table = Table(groups["statistics"]["statistics"], layout)
+    values, depth = _structure(program.key, layout)
+    numbers = Numbers(lambda value: table.of_value(value, "mean"), lambda value: table.of_gradient(value, "mean"))
     for value in values.all:
         if value.site.row < 0 or (layout.names is not None and value.name not in layout.names):
             continue
@@ -51,21 +45,35 @@ def trace_answer(program: Program, results: Sequence[Array], _task: Task, times:
             inputs=[one.name for one in values.inputs(value)],
             chain_rule=chain_rule(value, values, numbers),
         )
-        _write_statistics(message.value, value, row(value, site.row))
+        _write_statistics(message.value, value, table.value(value))
         if site.gradient_row >= 0:
-            _write_statistics(message.gradient, value, row(value, site.gradient_row))
+            _write_statistics(message.gradient, value, table.gradient(value))
         if site.whole:
             source = site.key.removesuffix(TURN)
             write_tensor(message.value_tensor, groups["value"][source][value.turns])
             if site.gradient_row >= 0:
                 write_tensor(message.gradient_tensor, groups["gradient"][source][value.turns])
-    flow = judge(values, lambda value: row(value, value.site.row), lambda value: row(value, value.site.gradient_row))
+    flow = judge(values, depth, table, head.loss)
     head.flow.verdict = VERDICTS[flow.verdict]
     head.flow.factor_per_layer = flow.factor_per_layer
     head.flow.places.extend(flow.places)
     head.flow.advice.extend(flow.advice)
     head.timing.CopyFrom(times.message())
     return Reply(head.SerializeToString())
+
+
+def _structure(key: bytes, layout: Layout) -> tuple[Values, Depth]:
+    """What the layout of the program `key` says beside all numbers; found once for each program."""
+    with _lock:
+        found = _structures.get(key)
+    if found is None:
+        values = Values(layout)
+        found = values, Depth(values)
+        with _lock:
+            _structures[key] = found
+            while len(_structures) > _MOST_KEPT:
+                _structures.pop(next(iter(_structures)))
+    return found
 
 
 def _write_statistics(message: service.TensorStatistics, value: Instance, row: Array) -> None:

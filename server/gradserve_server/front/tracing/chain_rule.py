@@ -7,14 +7,12 @@ import math
 import re
 from collections.abc import Callable, Sequence
 
-from gradserve_server.common.tracing import Instance, Term
+from gradserve_server.common.tracing import Instance
 from gradserve_server.front.tracing.values import Use, Values
 
 _PLACE = re.compile(r"\{(y|d|\d+)\}")
 # More branches than this are counted rather than shown.
 _MOST_TERMS = 4
-# Of an operation that says nothing about itself.
-_UNKNOWN = Term("{d} times the derivative of {y}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,17 +35,17 @@ def chain_rule(value: Instance, values: Values, numbers: Numbers) -> str:
         return _no_gradient(value)
     if not site.connected:
         return f"{_gradient(value)} = 0: no path that gradients can take leads from {value.name} to the loss"
-    uses = [use for use in values.uses(value) if _passes(use)]
+    uses = values.passing(value)
     if site.operation == "parameter" and uses and all(_is_part(use, value) for use in uses):
         return f"{_gradient(value)} holds those of its {len(uses)} turns"
     shown = uses if len(uses) <= _MOST_TERMS else uses[: _MOST_TERMS - 1]
     more = f" + ... ({len(uses) - len(shown)} more)" if len(shown) < len(uses) else ""
-    text = f"{_gradient(value)} = {_sum([_in_names(use, _term(use).text, values) for use in shown])}{more}"
+    text = f"{_gradient(value)} = {_sum([_in_names(use, use.term.text, values) for use in shown])}{more}"
     if _is_scalar(value) and all(_has_numbers(use, values) for use in shown):
         in_numbers = _sum([_in_numbers(use, values, numbers) for use in shown]) + more
         result = _number(numbers.gradient(value))
         text += f" = {result}" if in_numbers == result else f" = {in_numbers} = {result}"
-    notes = dict.fromkeys(_in_names(use, _term(use).where, values) for use in shown if _term(use).where)
+    notes = dict.fromkeys(_in_names(use, use.term.where, values) for use in shown if use.term.where)
     return "; ".join((text, *notes))
 
 
@@ -59,25 +57,15 @@ def _no_gradient(value: Instance) -> str:
     return f"{value.name} is of type {value.site.dtype}: only floating-point numbers have gradients"
 
 
-def _passes(use: Use) -> bool:
-    """Whether a use is on a path to the loss."""
-    return use.by.site.connected and bool(_term(use).text)
-
-
 def _is_part(use: Use, value: Instance) -> bool:
     return use.by.site.operation == "parameter" and use.by.site.name == value.site.name
 
 
 def _has_numbers(use: Use, values: Values) -> bool:
     """Whether the term of a use can be written in numbers: all that it names is a scalar."""
-    term = _term(use)
+    term = use.term
     places = (int(place) for place in _PLACE.findall(term.text) if place.isdigit())
     return term.arithmetic and all(_is_scalar(one) for one in (use.by, *(values.input(use.by, n) for n in places)))
-
-
-def _term(use: Use) -> Term:
-    terms = use.by.site.terms
-    return terms[use.index] if use.index < len(terms) else _UNKNOWN
 
 
 def _in_names(use: Use, text: str, values: Values) -> str:
@@ -91,7 +79,7 @@ def _in_names(use: Use, text: str, values: Values) -> str:
 
 
 def _in_numbers(use: Use, values: Values, numbers: Numbers) -> str:
-    term = _term(use).text
+    term = use.term.text
 
     def fill(match: re.Match[str]) -> str:
         place = match.group(1)

@@ -7,9 +7,16 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import final
 
-from gradserve_server.common.tracing import TURN, Instance, Layout, Repeat, Site, instances
+from gradserve_server.common.tracing import TURN, Instance, Layout, Repeat, Site, Term, instances
 
 Key = tuple[str, tuple[int, ...]]
+# Of an operation that says nothing about itself.
+_UNKNOWN = Term("{d} times the derivative of {y}")
+
+
+def key_of(value: Instance) -> Key:
+    """Names a value."""
+    return value.site.key, value.turns
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +25,12 @@ class Use:
 
     by: Instance
     index: int
+
+    @property
+    def term(self) -> Term:
+        """What this use adds to the gradient."""
+        terms = self.by.site.terms
+        return terms[self.index] if self.index < len(terms) else _UNKNOWN
 
 
 @final
@@ -31,37 +44,37 @@ class Values:
 
     def __init__(self, layout: Layout) -> None:
         self.all = tuple(instances(layout))
-        self.by_key: Mapping[Key, Instance] = {(one.site.key, one.turns): one for one in self.all}
+        self.by_key: Mapping[Key, Instance] = {key_of(one): one for one in self.all}
         self._sites: Mapping[str, Site] = {site.key: site for site in layout.sites}
         self._repeats: Mapping[str, Repeat] = {repeat.key: repeat for repeat in layout.repeats}
         self._inputs = {
-            (one.site.key, one.turns): tuple(
-                tuple(
-                    self._resolve(
-                        key, one.site.within, one.turns, every=one.site.operation == "block" and "@" in one.site.key
-                    )
-                )
+            key_of(one): tuple(
+                tuple(self._resolve(key, one.site.within, one.turns, every=_takes_every_turn(one.site)))
                 for key in one.site.inputs
             )
             for one in self.all
         }
         self._uses: dict[Key, list[Use]] = collections.defaultdict(list)
         for one in self.all:
-            for index, keys in enumerate(self._inputs[one.site.key, one.turns]):
+            for index, keys in enumerate(self._inputs[key_of(one)]):
                 for key in keys:
                     self._uses[key].append(Use(one, index))
 
     def inputs(self, value: Instance) -> list[Instance]:
         """What a value was computed from, in order."""
-        return [self.by_key[key] for keys in self._inputs[value.site.key, value.turns] for key in keys]
+        return [self.by_key[key] for keys in self._inputs[key_of(value)] for key in keys]
 
     def input(self, value: Instance, index: int) -> Instance:
         """One of its inputs; of many turns that are one input, the first."""
-        return self.by_key[self._inputs[value.site.key, value.turns][index][0]]
+        return self.by_key[self._inputs[key_of(value)][index][0]]
 
     def uses(self, value: Instance) -> list[Use]:
         """What was computed from a value, in forward order."""
-        return self._uses.get((value.site.key, value.turns), [])
+        return self._uses.get(key_of(value), [])
+
+    def passing(self, value: Instance) -> list[Use]:
+        """Those of its uses on which a gradient comes back."""
+        return [use for use in self.uses(value) if use.by.site.connected and use.term.text]
 
     def _resolve(self, key: str, within: tuple[str, ...], turns: tuple[int, ...], *, every: bool) -> Iterator[Key]:
         """The values that `key` means in these turns of the blocks `within`.

@@ -27,11 +27,13 @@ class Explained:
         title: its name, or that of the function that it computes.
         rule: what flows back, by role.
         roles: of its inputs, in order; those of parameters are the last parts of their names.
+        time_axis: axis along which it reads its first input step by step, from first to last; -1 where it does not.
     """
 
     title: str
     rule: Rule
     roles: tuple[str, ...] = ("x",)
+    time_axis: int = -1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,11 +64,11 @@ class Applied(Generic[Attributes]):
         return [() if isinstance(value, float) else value.shape for value in self.call.inputs]
 
 
-def explain(call: Call[Any], value: jax.Array) -> tuple[str, tuple[Term, ...]]:
-    """The title of the operation that gave `value`, and its terms for inputs and parameters in order."""
+def explain(call: Call[Any], value: jax.Array) -> tuple[Explained, tuple[Term, ...]]:
+    """The operation that gave `value`, and its terms for inputs and parameters in order."""
     found = RULES[call.node.operation](Applied(call, value.shape))
     roles = (*found.roles, *(role for _, role in call.used))
-    return found.title, calculus.bind(found.rule, roles)
+    return found, calculus.bind(found.rule, roles)
 
 
 def _numbered(count: int) -> tuple[str, ...]:
@@ -117,7 +119,10 @@ def _recurrent(one: Applied[network_pb2.Recurrent]) -> Explained:
     cell = _function(one, network_pb2.Recurrent.Cell, "cell")
     prefixes = ("forward/", "backward/") if one.attributes.bidirectional else ("",)
     title = "recurrent" if cell == "simple" else cell
-    return Explained(title, sequences.recurrent(cell, prefixes=prefixes), ("x", "mask")[: len(one.shapes)])
+    # Of what reads from both ends, gradients fade towards both.
+    time_axis = -1 if one.attributes.bidirectional else 1
+    rule = sequences.recurrent(cell, prefixes=prefixes)
+    return Explained(title, rule, ("x", "mask")[: len(one.shapes)], time_axis)
 
 
 def _elementwise(one: Applied[network_pb2.Elementwise]) -> Explained:

@@ -281,8 +281,9 @@ class Applying(Scope):
             return value, key
         if call is None:
             return tape.value(key, node.operation, inputs, value, (SAME,)), key
-        title, terms = explain(call, value)
-        return tape.value(key, title, (*inputs, *(used for used, _ in call.used)), value, terms), key
+        found, terms = explain(call, value)
+        inputs = (*inputs, *(used for used, _ in call.used))
+        return tape.value(key, found.title, inputs, value, terms, time_axis=found.time_axis), key
 
     def repeat(self, node: Node, carry: Entry, body: Callable[[Scope, Entry], dict[str, Entry]]) -> dict[str, Entry]:
         block = node.attributes
