@@ -65,7 +65,7 @@ def judge(values: Values, depth: Depth, table: Table, loss: float) -> Flow:
         return Flow("disconnected", factor, _names(one for one, _ in cut), advice.cut_off(cut))
     at_loss = [one for one in depth.predictions if one.site.gradient_row >= 0]
     if at_loss and not any(table.size(one).norm for one in at_loss):
-        return Flow("healthy", factor, (), advice.AT_REST)
+        return Flow("healthy", advice=advice.AT_REST)
     if not depth.levels:
         return Flow("healthy")
     changes = [_over_depth(depth, table, sizes), *_in_time(values, table), _at_the_loss(depth, table, loss)]
