@@ -24,8 +24,8 @@ W = np.arange(1, 7, dtype=np.float32).reshape(3, 2)
 
 
 @pytest.fixture(scope="module")
-def stub() -> Iterator[stubs.GradientServiceStub]:
-    with gs.local() as client, grpc.insecure_channel(client.address) as channel:
+def stub(client: gs.Client) -> Iterator[stubs.GradientServiceStub]:
+    with grpc.insecure_channel(client.address) as channel:
         yield stubs.GradientServiceStub(channel)
 
 
