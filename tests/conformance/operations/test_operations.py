@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,10 +25,17 @@ def few(examples: int) -> Callable[[Any], Any]:
 
 def generate(row: Row, data: st.DataObject) -> tuple[dict[str, np.ndarray], np.random.Generator]:
     """Inputs x0, x1 and so on, of drawn shapes."""
-    letters = sorted({size for shape in row.shapes for size in shape if isinstance(size, str)})
-    sizes: dict[Any, int] = {
-        letter: data.draw(st.integers(row.least, row.least + 2), label=letter) for letter in letters
-    }
+    sizes = {letter: data.draw(st.integers(row.least, row.least + 2), label=letter) for letter in letters(row)}
+    return fill(row, sizes)
+
+
+def letters(row: Row) -> list[str]:
+    """Sizes that the row leaves open."""
+    return sorted({size for shape in row.shapes for size in shape if isinstance(size, str)})
+
+
+def fill(row: Row, sizes: Mapping[Any, int]) -> tuple[dict[str, np.ndarray], np.random.Generator]:
+    """Inputs x0, x1 and so on, of these sizes, and where their numbers come from."""
     generator = np.random.default_rng(zlib.crc32(f"{row.name} {sizes}".encode()))
     inputs = {}
     for index, shape in enumerate(row.shapes):

@@ -1,0 +1,244 @@
+"""Traces of each operation: gradients of parameters as ComputeGradients gives them, all others against differences."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from msgspec import structs
+
+from gradserve.tensors import to_tensor
+from gradserve.v1 import loss_pb2, network_pb2, tensor_pb2
+from gradserve_server.common.specs import Limits, Mode, NetworkSource, Options, ProgramSpec
+from gradserve_server.common.tracing import Layout, Request
+from gradserve_server.compute import program
+from gradserve_server.compute.executor import Executor
+from gradserve_server.compute.losses import load_loss
+from gradserve_server.compute.program import trace as tracing
+from gradserve_server.front.convert import forms
+from gradserve_server.front.losses import read_loss
+from tests.conformance.operations.graphs import QUICK, Arrays, draw, free, graph, load, node, signature, spec
+from tests.conformance.operations.rows import ROWS, Row
+from tests.conformance.operations.test_operations import fill, letters, nodes
+
+TURNS = 2
+# Rows in one network: a program for each would spend its time on being compiled.
+TOGETHER = 8
+STEP = 1e-6
+# Operations whose gradients take different ways; the rest of the table is for `make test-long`.
+FIRST = {"dense", "gather", "recurrent", "select", "tangent"}
+Elementwise, Arithmetic, Reduce = network_pb2.Elementwise, network_pb2.Arithmetic, network_pb2.Reduce
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One row in a network of many.
+
+    Attributes:
+        row: the row.
+        name: of the block that holds it.
+        inputs: of the network, by name.
+        block: the node.
+        feeds_back: whether the next turn is fed what the operation gives.
+    """
+
+    row: Row
+    name: str
+    inputs: dict[str, np.ndarray]
+    block: network_pb2.Node
+    feeds_back: bool
+
+
+def part(row: Row, name: str, turns: int) -> Part:
+    """The block ends in sin(result), or where it is repeated and cannot feed back, in carry + mean(sin(result)^2)."""
+    inputs, generator = fill(row, {letter: row.least + index % 2 for index, letter in enumerate(letters(row), 1)})
+    form = signature(load(graph(specs(inputs), *nodes(row, inputs))), inputs).outputs["node"]
+    is_real = bool(inputs) and inputs["x0"].dtype == np.float64
+    is_like_first = is_real and row.kind(0) == "real" and (form.shape, form.dtype) == (inputs["x0"].shape, np.float64)
+    feeds_back = turns > 1 and is_like_first
+    if (turns > 1 and not is_real) or not inputs:
+        inputs = {"carry": generator.normal(size=(2,)), **inputs}
+    body = nodes(row, inputs)
+    if not feeds_back:
+        body += [
+            node("real", "node", cast=network_pb2.Cast(data_type="DATA_TYPE_FLOAT64")),  # type: ignore[arg-type]
+            node("wave", "real", elementwise=Elementwise(function=Elementwise.FUNCTION_SIN)),
+        ]
+    if turns > 1 and not feeds_back:
+        body += [
+            node("square", "wave", elementwise=Elementwise(function=Elementwise.FUNCTION_SQUARE)),
+            node("mean", "square", reduce=Reduce(function=Reduce.FUNCTION_MEAN)),
+            node("next", [next(iter(inputs)), "mean"], arithmetic=Arithmetic(function=Arithmetic.FUNCTION_ADD)),
+        ]
+    block = network_pb2.Block(body=graph(free(*inputs), *body), repeat=turns if turns > 1 else None)
+    named = {f"{name}_{key}": value for key, value in inputs.items()}
+    return Part(row, name, named, node(name, list(named), block=block), feeds_back)
+
+
+def specs(inputs: Arrays) -> list[tensor_pb2.TensorSpec]:
+    return [spec(name, value.shape, value.dtype) for name, value in inputs.items()]
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """Rows in one network, each a block of its own, and a vector for each of their results as the loss."""
+
+    parts: tuple[Part, ...]
+    asked: ProgramSpec
+    weights: dict[str, np.ndarray]
+    batch: dict[str, np.ndarray]
+    vectors: dict[str, np.ndarray]
+
+    @property
+    def arguments(self) -> list[np.ndarray]:
+        return [*self.weights.values(), *self.batch.values(), *self.vectors.values()]
+
+
+def case(rows: Sequence[Row], turns: int) -> Case:
+    parts = tuple(part(row, f"row{index}", turns) for index, row in enumerate(rows))
+    batch = dict(sorted({name: value for one in parts for name, value in one.inputs.items()}.items()))
+    message = graph(specs(batch), *(one.block for one in parts), outputs=[one.name for one in parts])
+    found = signature(load(message), batch)
+    generator = np.random.default_rng(len(rows))
+    weights = dict(sorted({name: v for drawn in draw(found, generator) for name, v in drawn.items()}.items()))
+    cotangents = {
+        name: to_tensor(generator.normal(size=form.shape), name)
+        for name, form in found.outputs.items()
+        if form.dtype == np.float64
+    }
+    loss, vectors = read_loss(loss_pb2.Loss(cotangents=loss_pb2.Loss.Cotangents(by_output=cotangents)), 1 << 24)
+    vectors = dict(sorted(vectors.items()))
+    asked = ProgramSpec(
+        kind="trace",
+        network=NetworkSource("graph", message.SerializeToString()),
+        loss=loss,
+        batch=forms(batch),
+        weights=forms(weights),
+        vectors=forms(vectors),
+        options=Options(mode=Mode.TRAINING if rows[0].training else Mode.INFERENCE),
+        trace=Request(whole_tensors_up_to=1 << 20),
+    )
+    return Case(parts, asked, weights, batch, vectors)
+
+
+def compute(executor: Executor, asked: ProgramSpec, one: Case) -> tuple[dict[str, dict[str, Any]], Layout | None]:
+    prepared = executor.prepare(asked)
+    arrays, _ = executor.run(prepared.key, one.arguments, 0, 0)
+    groups: dict[str, dict[str, Any]] = {}
+    for result, array in zip(prepared.results, arrays, strict=True):
+        groups.setdefault(result.group, {})[result.array.name] = array
+    return groups, prepared.layout
+
+
+def losses_of_changes(one: Case) -> tuple[Any, tracing.Differentiated]:
+    """The loss as a function of inputs, parameters, and a change of each value, and a point without changes."""
+    computation = program.build(one.asked, load_network(one.asked), load_loss(one.asked.loss, Limits()))
+    arguments = computation.arguments(
+        *(
+            {name: jnp.asarray(value) for name, value in group.items()}
+            for group in (one.weights, one.batch, one.vectors)
+        ),
+        seed=jnp.zeros((), jnp.int64),
+    )
+    record, shapes = tracing.look(computation, arguments)
+
+    def loss(at: tracing.Differentiated) -> jax.Array:
+        return tracing.objective(computation, arguments, record, at, changes=True)[0]
+
+    return jax.jit(loss, compiler_options=QUICK), tracing.start(computation, arguments, record, shapes)
+
+
+def load_network(asked: ProgramSpec) -> Any:
+    message = network_pb2.Graph.FromString(asked.network.content)
+    return load(message)
+
+
+def is_flat(one: Case, name: str) -> bool:
+    """Whether the gradient is zero by definition and not by the numbers."""
+    return any(name.startswith(f"{part.name}_") and part.row.flat for part in one.parts)
+
+
+def places(value: Any, layout: Layout, name: str) -> list[Any]:
+    """Each turn of a value in a repeated block; all of any other."""
+    turns = {site.key: len(site.within) for site in layout.sites}
+    return list(np.ndindex(value.shape[: turns[name]]))
+
+
+def chunks() -> list[list[Row]]:
+    """Rows of the same mode, so many together: first one for each of a few operations, then all others."""
+    by_operation = {row.operation: row for row in ROWS.values() if not row.training and row.operation in FIRST}
+    quick = list(by_operation.values())
+    found = [quick]
+    for training in (False, True):
+        rows = [row for row in ROWS.values() if row.training == training and row not in quick]
+        found += [rows[start : start + TOGETHER] for start in range(0, len(rows), TOGETHER)]
+    return found
+
+
+CHUNKS = chunks()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def jax_as_on_the_server() -> Iterator[None]:
+    """The rest of a program promotes as JAX does by default; only how fast it compiles is another matter."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture(scope="module")
+def executor() -> Executor:
+    return Executor(Limits())
+
+
+@pytest.mark.parametrize(
+    ("rows", "turns"),
+    [
+        pytest.param(
+            rows,
+            turns,
+            marks=() if index == 0 and turns == TURNS else pytest.mark.long,
+            id=f"{rows[0].name} to {rows[-1].name}, {turns} turns",
+        )
+        for index, rows in enumerate(CHUNKS)
+        for turns in (1, TURNS)
+    ],
+)
+def test_gradients_of_a_trace_are_those_of_compute_gradients_and_of_differences(
+    executor: Executor, rows: list[Row], turns: int
+) -> None:
+    one = case(rows, turns)
+    traced, layout = compute(executor, one.asked, one)
+    gradients, _ = compute(executor, structs.replace(one.asked, kind="gradients", trace=Request()), one)
+    assert layout is not None
+    for name, gradient in gradients.get("gradient", {}).items():
+        np.testing.assert_array_equal(traced["gradient"][name], gradient, strict=True)
+    found: Mapping[str, np.ndarray] = traced["gradient"]
+    loss, at = losses_of_changes(one)
+    generator = np.random.default_rng(turns)
+    checked = 0
+    for kind, group in (("parameters", at.parameters), ("inputs", at.inputs), ("zeros", at.zeros)):
+        for name, value in group.items():
+            if kind == "inputs" and is_flat(one, name):
+                continue
+            for place in places(value, layout, name):
+                direction = np.zeros(value.shape)
+                direction[place] = generator.normal(size=direction[place].shape)
+                moved = [
+                    float(loss(dataclasses.replace(at, **{kind: group | {name: value + sign * STEP * direction}})))
+                    for sign in (1, -1)
+                ]
+                slope = (moved[0] - moved[1]) / (2 * STEP)
+                given = float(np.sum(found[name] * direction))
+                np.testing.assert_allclose(given, slope, rtol=1e-5, atol=3e-7, err_msg=f"{name} {place}")
+                checked += 1
+    assert checked > 2 * len(rows)
