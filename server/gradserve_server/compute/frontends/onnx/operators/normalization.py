@@ -134,7 +134,7 @@ def mean_variance_normalization(call: Call) -> Value:
 
 
 def _computed_once(x: jax.Array) -> jax.Array:
-    """`x`, of which the largest element is subtracted: XLA may not compute it twice and round it in two ways."""
+    """`x`, of which the largest element is subtracted: asks XLA not to compute it twice and round it in two ways."""
     once: jax.Array = jax.lax.optimization_barrier(x)
     return once
 
