@@ -11,12 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 import gradserve as gs
+from tests.benchmarks.figures import measure_figures
 from tests.benchmarks.inline import measure_inline
+from tests.benchmarks.memory import measure_memory
 from tests.benchmarks.row import Row
 from tests.benchmarks.tracing import measure_traces
 
 OUTPUT = Path("build/benchmarks.json")
-MEASUREMENTS = (measure_inline, measure_traces)
+MEASUREMENTS = (measure_inline, measure_traces, measure_memory, measure_figures)
 
 
 def main() -> int:
