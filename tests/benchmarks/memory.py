@@ -38,8 +38,8 @@ def measure_memory(only: str) -> Iterator[Row]:
         off = [run(f"different:{DEEP}", "off")]
         yield from pair("checkpoint_unrolled", run(f"different:{DEEP}", "sqrt"), off, 0.5, None)
     if wanted("micro_batches_memory"):
-        whole = run(f"scanned:{DEEP}", "off")
-        parts = run(f"scanned:{DEEP}", "off", parts=8)
+        whole = run(f"large:{DEEP}", "off")
+        parts = run(f"large:{DEEP}", "off", parts=8)
         yield Row("micro_batches_memory", parts.resident / MIB, "MiB", whole.resident / MIB, 0.3)
     if wanted("bfloat16_time"):
         full, half = (run("products:4", "off", precision=one) for one in ("full", "bfloat16"))

@@ -89,7 +89,8 @@ def products(depth: int) -> gs.Network:
 NETWORKS: dict[str, tuple[Callable[[int], gs.Network], tuple[int, ...]]] = {
     "scanned": (scanned, (1024, 128)),
     "unrolled": (unrolled, (1024, 128)),
-    "different": (different, (1024, 128)),
+    "different": (different, (4096, 128)),
+    "large": (scanned, (4096, 128)),
     "transformer": (transformer, (16, 128, 128)),
     "products": (products, (512, 1024)),
 }
