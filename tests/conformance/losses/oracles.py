@@ -187,10 +187,13 @@ def _half_square() -> network_pb2.Graph:
     )
 
 
-TARGET = {"target": "target"}
+TARGET = {"prediction": "prediction", "target": "target"}
 
 ROWS = {
     "output": Row({"output": {}}, False, _normal, _normal, lambda prediction, target: prediction),
+    "output by name": Row(
+        {"output": {"prediction": "prediction"}}, False, _normal, _normal, lambda prediction, target: prediction
+    ),
     "softmax_cross_entropy of classes": Row(
         {"softmax_cross_entropy": TARGET}, True, _normal, _classes, _cross_entropy(0), 999
     ),
@@ -221,6 +224,13 @@ ROWS = {
     "squared_error": Row(
         {"squared_error": TARGET}, False, _normal, _normal, lambda prediction, target: (prediction - target) ** 2
     ),
+    "squared_error of the first output": Row(
+        {"squared_error": {"target": "target"}},
+        False,
+        _normal,
+        _normal,
+        lambda prediction, target: (prediction - target) ** 2,
+    ),
     "absolute_error": Row(
         {"absolute_error": TARGET}, False, _unit, _apart, lambda prediction, target: np.abs(prediction - target)
     ),
@@ -230,7 +240,15 @@ ROWS = {
     "kullback_leibler of zeros": Row(
         {"kullback_leibler": TARGET}, True, _log_distribution, _sparse_distribution, _divergence
     ),
-    "next_token": Row({"next_token": {"tokens": "target"}}, True, _normal, _classes, _next, 999, follows=True),
+    "next_token": Row(
+        {"next_token": {"prediction": "prediction", "tokens": "target"}},
+        True,
+        _normal,
+        _classes,
+        _next,
+        999,
+        follows=True,
+    ),
     "negative_log_likelihood": Row(
         {"negative_log_likelihood": TARGET},
         True,

@@ -60,6 +60,15 @@ def message(cotangents: Mapping[str, Array], *, stacked: bool = False) -> loss_p
     return loss_pb2.Loss(cotangents=loss_pb2.Loss.Cotangents(by_output=tensors, stacked=stacked))
 
 
+def total(weight: float) -> loss_pb2.Loss:
+    """A weighted product and another term."""
+    loss = loss_pb2.Loss()
+    loss.sum.terms.add(name="product", weight=weight, loss=message(COTANGENTS))
+    mean = loss_pb2.Loss(output=loss_pb2.Loss.Output(prediction="out"))
+    loss.sum.terms.add(name="mean", loss=mean)
+    return loss
+
+
 def request_of(loss: loss_pb2.Loss) -> service.ComputeGradientsRequest:
     request = service.ComputeGradientsRequest(loss=loss)
     request.network.graph.CopyFrom(NETWORK)
@@ -139,13 +148,6 @@ def test_other_numbers_are_the_same_program(executor: Executor) -> None:
 
 
 def test_a_term_of_a_sum_may_be_a_product_and_its_weight_is_no_part_of_the_program(executor: Executor) -> None:
-    def total(weight: float) -> loss_pb2.Loss:
-        loss = loss_pb2.Loss()
-        loss.sum.terms.add(name="product", weight=weight, loss=message(COTANGENTS))
-        mean = loss_pb2.Loss(output=loss_pb2.Loss.Output(prediction="out"))
-        loss.sum.terms.add(name="mean", loss=mean)
-        return loss
-
     alone = {
         "product": compute(executor, message(COTANGENTS)),
         "mean": compute(executor, loss_pb2.Loss(output=loss_pb2.Loss.Output(prediction="out"))),

@@ -162,21 +162,21 @@ def _affine(w: Weights, y: Array) -> Array:
     return y * w.get("scale", 1.0) + w.get("bias", 0.0)
 
 
-def layer_normalization(w: Weights, x: Array) -> Array:
-    return _affine(w, (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5))
+def layer_normalization(w: Weights, x: Array, epsilon: float = 1e-5) -> Array:
+    return _affine(w, (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + epsilon))
 
 
-def rms_normalization(w: Weights, x: Array) -> Array:
-    return _affine(w, x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5))
+def rms_normalization(w: Weights, x: Array, epsilon: float = 1e-5) -> Array:
+    return _affine(w, x / np.sqrt((x * x).mean(-1, keepdims=True) + epsilon))
 
 
-def group_normalization(groups: int) -> Callable[[Weights, Array], Array]:
+def group_normalization(groups: int, epsilon: float = 1e-5) -> Callable[[Weights, Array], Array]:
     def compute(w: Weights, x: Array) -> Array:
         y = np.empty_like(x)
         width = x.shape[-1] // groups
         for example, group in itertools.product(range(x.shape[0]), range(groups)):
             part = (example, ..., slice(group * width, (group + 1) * width))
-            y[part] = (x[part] - x[part].mean()) / np.sqrt(x[part].var() + 1e-5)
+            y[part] = (x[part] - x[part].mean()) / np.sqrt(x[part].var() + epsilon)
         return _affine(w, y)
 
     return compute
@@ -188,9 +188,20 @@ def batch_normalization(w: Weights, x: Array) -> Array:
     return _affine(w, (x - x.mean(axes)) / np.sqrt(x.var(axes) + 0.01))
 
 
-def stored_normalization(w: Weights, x: Array) -> Array:
+def stored_normalization(w: Weights, x: Array, epsilon: float = 1e-5) -> Array:
     """By the stored statistics."""
-    return _affine(w, (x - w["mean"]) / np.sqrt(w["variance"] + 1e-5))
+    return _affine(w, (x - w["mean"]) / np.sqrt(w["variance"] + epsilon))
+
+
+def moved_statistics(momentum: float) -> Callable[[Weights, Array], Weights]:
+    """What training makes of the stored statistics."""
+
+    def compute(w: Weights, x: Array) -> Weights:
+        axes = tuple(range(x.ndim - 1))
+        batch = {"mean": x.mean(axes), "variance": x.var(axes)}
+        return {name: momentum * w[name] + (1 - momentum) * value for name, value in batch.items()}
+
+    return compute
 
 
 def log_sum_exp(x: Array, axes: tuple[int, ...] | None, keepdims: bool) -> Array:

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradserve.v1 import network_pb2
-from gradserve_server.compute.frontends.graph.operations import NAMES
 from tests.conformance.operations.graphs import Arrays, draw, free, graph, load, node, run, signature, spec
 from tests.conformance.operations.rows import ROWS, Row
 
@@ -62,7 +61,7 @@ def inner(weights: Arrays) -> dict[str, np.ndarray]:
 def nodes(row: Row, inputs: Arrays) -> list[network_pb2.Node]:
     """The row's node, named "node", after those that it refers to."""
     arguments = row.arguments or [name for name in inputs if name != "carry"]
-    return [*row.before, node("node", arguments, **{row.operation: row.attributes})]
+    return [*row.before, row.node(arguments)]
 
 
 def differences(function: Callable[[Arrays], float], at: Arrays) -> dict[str, np.ndarray]:
@@ -117,6 +116,8 @@ def test_value_and_gradient_are_those_of_numpy(row: Row, data: st.DataObject) ->
     cotangent = generator.normal(size=expected.shape)
     result = run(network, parameters, statistics, inputs, training=row.training, cotangents={"node": cotangent})
     np.testing.assert_allclose(result.outputs["node"], expected, rtol=1e-9, atol=1e-11, strict=True)
+    for name, value in row.updated(inner({**parameters, **statistics}), *inputs.values()).items():
+        np.testing.assert_allclose(inner(result.statistics)[name], value, rtol=1e-12)
     slopes = differences(lambda changed: float(np.sum(oracle(changed) * cotangent)), at)
     assert_gradients(row, {**result.parameters, **result.inputs}, slopes)
 
@@ -176,8 +177,3 @@ def test_a_repeated_block_of_it_is_numpy_again_and_again(row: Row, data: st.Data
             np.testing.assert_allclose({**result.parameters, **result.inputs}[name], through)
         return
     assert_gradients(row, {**result.parameters, **result.inputs}, slopes)
-
-
-def test_every_operation_has_a_row() -> None:
-    """But for random numbers: test_randomness.py holds them against their distributions."""
-    assert {row.operation for row in ROWS.values()} == NAMES - {"random"}

@@ -23,16 +23,18 @@ CUMULATIVE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "UNIFORM": lambda x: np.clip(x, 0, 1),
     "GUMBEL": lambda x: np.exp(-np.exp(-x)),
 }
+CASES = [
+    Random(distribution=Random.Distribution.Value(f"DISTRIBUTION_{name}"), shape=[100, 500]) for name in CUMULATIVE
+]
 
 
 def test_every_distribution_of_the_contract_is_held_against_its_own() -> None:
     assert {f"DISTRIBUTION_{name}" for name in CUMULATIVE} == set(Random.Distribution.keys()[1:])
 
 
-@pytest.mark.parametrize("name", CUMULATIVE)
+@pytest.mark.parametrize(("name", "message"), zip(CUMULATIVE, CASES, strict=True), ids=CUMULATIVE)
 @pytest.mark.parametrize("training", [False, True])
-def test_numbers_are_distributed_as_named_in_any_mode(name: str, training: bool) -> None:
-    message = Random(distribution=Random.Distribution.Value(f"DISTRIBUTION_{name}"), shape=[100, 500])
+def test_numbers_are_distributed_as_named_in_any_mode(name: str, message: Random, training: bool) -> None:
     network = load(graph([], node("r", random=message)))
     assert signature(network, {}).mode_matters == ""
     found = run(network, {}, {}, {}, training=training).outputs["r"]

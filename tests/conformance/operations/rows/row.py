@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gradserve.v1 import network_pb2
@@ -28,6 +28,7 @@ class Row:
         flat: whether the gradient is zero by definition and not by the numbers.
         before: nodes that the operation's node refers to.
         arguments: what it takes; the inputs, in order, if empty.
+        updated: as `oracle`, to the statistics after the pass.
     """
 
     name: str
@@ -41,6 +42,11 @@ class Row:
     flat: bool = False
     before: tuple[network_pb2.Node, ...] = ()
     arguments: tuple[str, ...] = ()
+    updated: Callable[..., Mapping[str, Array]] = lambda w, *x: {}
+
+    def node(self, inputs: Sequence[str] = ()) -> network_pb2.Node:
+        """The node under test."""
+        return network_pb2.Node(name="node", inputs=inputs, **{self.operation: self.attributes})
 
     def kind(self, index: int) -> str:
         return self.kinds[index] if self.kinds else "real"
