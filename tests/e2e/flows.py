@@ -190,14 +190,6 @@ CASES = {
         convolutional(16, gs.convolution(8, 3), gs.sigmoid()), "vanishing", "block_1/", "sigmoid", x=normal(4, 8, 8, 3)
     ),
     "a deep way beside a short one": Case(short_and_long(), "vanishing", "long/", "sigmoid"),
-    "a transformer without normalization or residuals": Case(
-        transformer(24, normalized=False, residual=False),
-        "vanishing",
-        "block_1/",
-        "residual",
-        x=normal(4, 6, WIDTH),
-        y=TOKENS,
-    ),
     "a recurrent network over 200 steps": Case(
         reader(gs.simple_recurrent(WIDTH, last_only=True, name="cell")),
         "vanishing",
@@ -226,9 +218,6 @@ CASES = {
         "exploding",
         "block_1/",
         "residual",
-    ),
-    "a transformer without normalization": Case(
-        transformer(40, normalized=False), "exploding", "block_1/", "Normalize", x=normal(4, 6, WIDTH), y=TOKENS
     ),
     "convolutions with large kernels": Case(
         convolutional(20, gs.convolution(8, 3, kernel_initializer=gs.normal(0.35)), gs.relu()),
