@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 import gradserve as gs
+from tests.benchmarks.derivatives import measure_derivatives
 from tests.benchmarks.figures import measure_figures
 from tests.benchmarks.inline import measure_inline
 from tests.benchmarks.memory import measure_memory
@@ -19,6 +20,7 @@ from tests.benchmarks.tracing import measure_traces
 
 OUTPUT = Path("build/benchmarks.json")
 MEASUREMENTS = (measure_inline, measure_traces, measure_memory, measure_figures)
+MEASUREMENTS = (measure_inline, measure_derivatives, measure_traces)
 
 
 def main() -> int:
