@@ -20,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"gradserve {gs.__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     commands.add_parser("serve", help="run a server (gradserve serve --help)", add_help=False)
-    _demo(commands.add_parser("demo", help="a worked example, then training on digits"))
+    _demo(commands.add_parser("demo", help="gradients explained, and networks that learn"))
     _grad(commands.add_parser("grad", help="the loss and its gradients, from files to a file"))
     _check(commands.add_parser("check", help="gradients against finite differences of the loss"))
     _trace(commands.add_parser("trace", help="every value and gradient with its chain rule, and how gradients flow"))
@@ -29,8 +29,18 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _demo(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Shows gradients beside their closed form, then trains on digits."
-    parser.add_argument("--part", type=int, choices=(1, 2), help="only this part; both if not set")
+    parser.description = (
+        "Explains the gradients of a small network, trains two networks on digits, and shows why a network of a "
+        "hundred layers learns or does not."
+    )
+    parser.add_argument("--part", type=int, choices=(1, 2, 3), help="only this part; all if not set")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path("build"),
+        metavar="FOLDER",
+        help="where the plots and pages of part 3 go (default: %(default)s)",
+    )
     _server(parser)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import statistics
+from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
 import gradserve as gs
 from gradserve.cli import terminal
-from gradserve.demo import chain_rule, digits, networks, training
+from gradserve.demo import chain_rule, digits, flow, networks, training
 from gradserve.demo.outcome import Outcome
 from gradserve.demo.screen import Screen, picture
 from gradserve.demo.training import Step
@@ -17,8 +18,8 @@ from gradserve.demo.training import Step
 ENOUGH = 0.95
 
 
-def demonstrate(screen: Screen, client: gs.Client, part: int | None) -> bool:
-    """Runs one part, or both. False if anything did not come out as it should."""
+def demonstrate(screen: Screen, client: gs.Client, part: int | None, folder: Path) -> bool:
+    """Runs one part, or all; plots and pages go to `folder`. False if anything did not come out as it should."""
     info = client.server_info()
     screen.show(
         f"[bold]gradserve {gs.__version__}[/]",
@@ -30,6 +31,8 @@ def demonstrate(screen: Screen, client: gs.Client, part: int | None) -> bool:
         outcomes.append(chain_rule.compare(screen, client))
     if part in (None, 2):
         outcomes += train_all(screen, client)
+    if part in (None, 3):
+        outcomes += flow.explain(screen, client, folder)
     _closing(screen, outcomes)
     return all(outcome.holds for outcome in outcomes)
 

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 import gradserve as gs
-from gradserve.demo import chain_rule, worked_example
+from gradserve.demo import chain_rule, deep, flow, worked_example
 from gradserve.demo.outcome import Outcome
 from gradserve.demo.screen import Screen
 from tests.unit.trace_view import samples
@@ -60,3 +60,32 @@ def test_one_number_that_is_off_fails(wrong: float, monkeypatch: pytest.MonkeyPa
     holds, shown = _compare(monkeypatch, wrong)
     assert not holds
     assert shown.count("✗") == 1
+
+
+@pytest.mark.parametrize(
+    ("stuck", "learns", "holds"), [(2.4, 1.2, True), (1.3, 1.2, False), (2.4, 2.3, False), (2.4, math.nan, False)]
+)
+def test_training_must_come_out_as_the_verdicts_say(stuck: float, learns: float, holds: bool) -> None:
+    losses = {"Sigmoid": [2.5] * 25 + [stuck] * 5, "Residual": [3.0] * 25 + [learns] * 5}
+    outcome = flow.judge_training(losses, "Sigmoid", "Residual")
+    assert outcome.holds is holds
+    assert f"{stuck:.2f}" in outcome.said
+
+
+def test_three_networks_differ_in_nothing_but_their_layers() -> None:
+    networks = [deep.sigmoid(), deep.badly_scaled(), deep.residual()]
+    assert [one.expected for one in networks] == ["vanishing", "exploding", "healthy"]
+    for one in networks:
+        (block,) = [node for node in one.network.graph.nodes if node.name == deep.LAYER]
+        assert block.block.repeat == deep.LAYERS == 100
+        assert one.network.inputs == networks[0].network.inputs
+
+
+def test_sizes_are_those_of_what_flows_through_each_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deep, "LAYERS", 20)
+    trace = samples.sigmoid_layers(20)
+    sizes = deep.sizes_by_layer(trace)
+    gradient = trace["layers/19/sigmoid"].gradient
+    assert gradient is not None
+    assert sizes[19] == gradient.root_mean_square
+    assert sizes == sorted(sizes)

@@ -1,0 +1,28 @@
+"""Part 3 of `gradserve demo`: a hundred layers, judged and trained."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_three_deep_networks_are_judged_and_two_of_them_trained(tmp_path: Path) -> None:
+    folder = tmp_path / "made"
+    done = subprocess.run(
+        [sys.executable, "-m", "gradserve.cli", "demo", "--part", "3", "--folder", str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    shown = done.stdout
+    assert "✗" not in shown
+    (verdicts,) = [line.split()[1:] for line in shown.splitlines() if line.startswith(" verdict ")]
+    assert verdicts == ["Vanishing", "Exploding", "Healthy"]
+    for name in ("sigmoid", "linear", "residual"):
+        assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (folder / f"{name}.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+        assert f"made/{name}.html" in "".join(shown.split())
+    stuck, learnt = re.findall(r"loss ([\d.]+) where gradients vanish, ([\d.]+) where", " ".join(shown.split()))[0]
+    assert float(stuck) > 2.2
+    assert float(learnt) < 1.7
