@@ -19,8 +19,7 @@ from tests.benchmarks.row import Row
 from tests.benchmarks.tracing import measure_traces
 
 OUTPUT = Path("build/benchmarks.json")
-MEASUREMENTS = (measure_inline, measure_traces, measure_memory, measure_figures)
-MEASUREMENTS = (measure_inline, measure_derivatives, measure_traces)
+MEASUREMENTS = (measure_inline, measure_derivatives, measure_traces, measure_memory, measure_figures)
 
 
 def main() -> int:
