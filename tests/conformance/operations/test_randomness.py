@@ -32,7 +32,7 @@ def test_every_distribution_of_the_contract_is_held_against_its_own() -> None:
     assert {f"DISTRIBUTION_{name}" for name in CUMULATIVE} == set(Random.Distribution.keys()[1:])
 
 
-@pytest.mark.parametrize(("name", "message"), zip(CUMULATIVE, CASES, strict=True), ids=CUMULATIVE)
+@pytest.mark.parametrize(("name", "message"), [*zip(CUMULATIVE, CASES, strict=True)], ids=CUMULATIVE)
 @pytest.mark.parametrize("training", [False, True])
 def test_numbers_are_distributed_as_named_in_any_mode(name: str, message: Random, training: bool) -> None:
     network = load(graph([], node("r", random=message)))
