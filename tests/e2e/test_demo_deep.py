@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.long
 def test_three_deep_networks_are_judged_and_two_of_them_trained(tmp_path: Path) -> None:
     folder = tmp_path / "made"
     done = subprocess.run(

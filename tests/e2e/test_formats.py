@@ -195,6 +195,7 @@ def table() -> dict[tuple[str, str], str]:
 TABLE = table()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("row", ROWS)
 @pytest.mark.parametrize("of", FORMATS)
 def test_a_format_has_what_its_cell_says(client: gs.Client, row: str, of: str) -> None:

@@ -145,7 +145,7 @@ def accuracy(client: gs.Client, net: gs.Network, schedule: Any, precision: Any) 
 @pytest.mark.parametrize(
     ("lesson", "epochs"),
     [
-        (networks.perceptron, 8),
+        pytest.param(networks.perceptron, 8, marks=pytest.mark.long),
         pytest.param(networks.perceptron, 30, marks=pytest.mark.long),
         pytest.param(networks.convolutional, 20, marks=pytest.mark.long),
     ],

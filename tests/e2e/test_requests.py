@@ -145,7 +145,9 @@ def assert_agree_with_differences(compute: Compute, request: Request) -> None:
         assert given == pytest.approx(expected, rel=1e-5, abs=1e-7 * scale), sorted(direction)
 
 
-@each_file
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=LONG if name in {*LARGE, "04_unet"} else ()) for name in FILES]
+)
 def test_gradients_agree_with_differences(compute: Compute, client: gs.Client, name: str) -> None:
     assert_agree_with_differences(compute, widened(plain(read(name)), client))
 

@@ -47,7 +47,14 @@ def moved(array: np.ndarray, generator: np.random.Generator, *, upwards: bool) -
     ) + 0.003 * generator.uniform(0.2, 1, wide.shape)
 
 
-@pytest.mark.parametrize(("operator", "model", "inputs"), list(differentiable()))
+# Each third one often, all of them in the long tests.
+CASES = [
+    pytest.param(*case.values, id=case.id, marks=() if index % 3 == 0 else pytest.mark.long)
+    for index, case in enumerate(differentiable())
+]
+
+
+@pytest.mark.parametrize(("operator", "model", "inputs"), CASES)
 def test_gradient_is_that_of_central_differences(operator: str, model: Any, inputs: list[np.ndarray]) -> None:
     generator = np.random.default_rng(1)
     network = load_network(model.SerializeToString(), Limits())
