@@ -14,7 +14,7 @@ from gradserve.casting import weight_arrays
 from gradserve.errors import InvalidRequest
 from gradserve.network import Network
 from gradserve.results import parse
-from gradserve.tensors import Array, ArrayLike
+from gradserve.tensors import Array, ArrayLike, to_dtype
 from gradserve.v1 import artifact_service_pb2, tensor_pb2
 from gradserve.weights import FILE_DTYPES
 
@@ -23,7 +23,7 @@ PIECE_BYTES = 1 << 20
 SMALLEST_NETWORK = 4096
 """Bytes below which a network is sent, not named: a digest would save nothing."""
 
-_FILE_NAMES = {np.dtype(dtype): name for name, dtype in FILE_DTYPES.items() if dtype != "bfloat16"}
+_FILE_NAMES = {to_dtype(dtype): name for name, dtype in FILE_DTYPES.items()}
 
 
 @final
@@ -139,7 +139,7 @@ def canonical_header(arrays: Mapping[str, Array]) -> bytes:
     for name in sorted(arrays):
         array = arrays[name]
         entries[name] = {
-            "dtype": _FILE_NAMES.get(array.dtype, "BF16"),
+            "dtype": _FILE_NAMES[array.dtype],
             "shape": list(array.shape),
             "data_offsets": [place, place + array.nbytes],
         }

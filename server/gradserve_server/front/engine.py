@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import importlib.metadata
 import time
 from collections.abc import Callable, Mapping
@@ -13,7 +12,6 @@ from types import MappingProxyType
 from typing import Any, Protocol, Self, TypeVar, final
 
 from gradserve.v1 import gradient_service_pb2 as service
-from gradserve.v1 import tensor_pb2
 from gradserve_server.common.budget import Budget, Purpose, Reservation
 from gradserve_server.common.config import Settings
 from gradserve_server.common.errors import Problem, Reason, ValuesNeeded
@@ -164,7 +162,7 @@ class Engine:
         if request.keep_only:
             held = self.store.keep(found.identity, content)
             return service.InitializeWeightsResponse(digest=digest_message(held))
-        return service.InitializeWeightsResponse(safetensors=content, digest=digest(content))
+        return service.InitializeWeightsResponse(safetensors=content, digest=digest_message(Digest.of(content)))
 
     def get_server_info(self, request: service.GetServerInfoRequest, caller: Caller) -> service.GetServerInfoResponse:
         """GetServerInfo."""
@@ -344,8 +342,3 @@ def _elements(shape: tuple[int, ...]) -> int:
     for size in shape:
         total *= size
     return total
-
-
-def digest(content: bytes) -> tensor_pb2.Digest:
-    """Content address of `content`."""
-    return tensor_pb2.Digest(hash=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
