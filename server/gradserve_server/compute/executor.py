@@ -69,6 +69,8 @@ class Executor:
     def __init__(self, limits: Limits) -> None:
         # Without it JAX makes float32 of float64; everything here names its types.
         jax.config.update("jax_enable_x64", True)
+        # A run waits for its results anyway: on the CPU another thread for them costs a wakeup more.
+        jax.config.update("jax_cpu_enable_async_dispatch", False)
         self._limits = limits
         self._lock = threading.Lock()
         self._programs: collections.OrderedDict[bytes, Executable] = collections.OrderedDict()
