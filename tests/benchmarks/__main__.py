@@ -13,13 +13,25 @@ from rich.table import Table
 import gradserve as gs
 from tests.benchmarks.derivatives import measure_derivatives
 from tests.benchmarks.figures import measure_figures
+from tests.benchmarks.health import measure_health
 from tests.benchmarks.inline import measure_inline
 from tests.benchmarks.memory import measure_memory
+from tests.benchmarks.peers.rows import measure_peers
 from tests.benchmarks.row import Row
+from tests.benchmarks.stream import measure_streams
 from tests.benchmarks.tracing import measure_traces
 
 OUTPUT = Path("build/benchmarks.json")
-MEASUREMENTS = (measure_inline, measure_derivatives, measure_traces, measure_memory, measure_figures)
+MEASUREMENTS = (
+    measure_inline,
+    measure_streams,
+    measure_health,
+    measure_peers,
+    measure_derivatives,
+    measure_traces,
+    measure_memory,
+    measure_figures,
+)
 
 
 def main() -> int:
