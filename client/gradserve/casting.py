@@ -6,7 +6,7 @@ of a beginner would be refused. Nothing else is ever narrowed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -67,12 +67,13 @@ def weight_arrays(weights: Mapping[str, ArrayLike]) -> tuple[dict[str, Array], b
         weights: what the caller gave, by name.
 
     Raises:
-        InvalidRequest: no array can be made of one.
+        InvalidRequest: no array can be made of one, or a name is no string.
     """
     arrays: dict[str, Array] = {}
     untyped = []
     double = False
     for name, value in weights.items():
+        checked_name(name, "weights")
         array = arrays[name] = to_array(value, f"weights.{name}")
         if not has_dtype(value):
             untyped.append(name)
@@ -81,6 +82,35 @@ def weight_arrays(weights: Mapping[str, ArrayLike]) -> tuple[dict[str, Array], b
     for name in untyped:
         arrays[name] = _as_weights(arrays[name], double)
     return arrays, double
+
+
+def checked_names(names: Iterable[str], argument: str) -> tuple[str, ...]:
+    """Names as a tuple.
+
+    Raises:
+        InvalidRequest: they are one string, or no strings.
+    """
+    if names == ():
+        return ()
+    if isinstance(names, str):
+        raise InvalidRequest.because(
+            "a list of names is needed",
+            field=argument,
+            given=repr(names),
+            expected=f"[{names!r}]",
+        )
+    return tuple(checked_name(one, argument) for one in names)
+
+
+def checked_name(name: str, argument: str) -> str:
+    """The name.
+
+    Raises:
+        InvalidRequest: it is no string.
+    """
+    if not isinstance(name, str):
+        raise InvalidRequest.because("names are strings", field=argument, given=repr(name), expected="a string")
+    return name
 
 
 def _as_weights(array: Array, double: bool) -> Array:

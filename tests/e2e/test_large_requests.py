@@ -74,7 +74,7 @@ def test_a_streamed_answer_is_right(request, isolation, weights):
 
 def test_a_streamed_answer_is_that_of_one_message_to_the_bit(client, weights, monkeypatch):
     streamed = client.gradients(NET, weights, batch(), loss=LOSS)
-    monkeypatch.setattr("gradserve.requests.STREAMED_BYTES", 1 << 31)
+    monkeypatch.setattr("gradserve.requests.content.STREAMED_BYTES", 1 << 31)
     plain = client.gradients(NET, weights, batch(), loss=LOSS)
     assert streamed.loss == plain.loss
     for name, gradient in plain.gradients.items():
