@@ -60,4 +60,5 @@ def node_of(equation: Any, outer: str) -> str:
     if outer:
         return outer
     names = str(equation.source_info.name_stack).split("/")
-    return "/".join(name for name in names if "(" not in name)
+    # JAX puts transformations and the equations of sums of products among them.
+    return "/".join(name for name in names if "(" not in name and "->" not in name)
