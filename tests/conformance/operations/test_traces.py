@@ -13,7 +13,7 @@ import pytest
 from msgspec import structs
 
 from gradserve.tensors import to_tensor
-from gradserve.v1 import loss_pb2, network_pb2, tensor_pb2
+from gradserve.v1 import loss_pb2, network_pb2
 from gradserve_server.common.specs import Limits, Mode, NetworkSource, Options, ProgramSpec
 from gradserve_server.common.tracing import Layout, Request
 from gradserve_server.compute import program
@@ -22,66 +22,12 @@ from gradserve_server.compute.losses import load_loss
 from gradserve_server.compute.program import trace as tracing
 from gradserve_server.front.convert import forms
 from gradserve_server.front.losses import read_loss
-from tests.conformance.operations.graphs import QUICK, Arrays, draw, free, graph, load, node, signature, spec
-from tests.conformance.operations.rows import ROWS, Row
-from tests.conformance.operations.test_operations import fill, letters, nodes
+from tests.conformance.operations.graphs import QUICK, draw, graph, load, signature
+from tests.conformance.operations.parts import Part, chunks, part, specs
+from tests.conformance.operations.rows import Row
 
 TURNS = 2
-# Rows in one network: a program for each would spend its time on being compiled.
-TOGETHER = 8
 STEP = 1e-6
-# Operations whose gradients take different ways; the rest of the table is for `make test-long`.
-FIRST = {"dense", "gather", "recurrent", "select", "tangent"}
-Elementwise, Arithmetic, Reduce = network_pb2.Elementwise, network_pb2.Arithmetic, network_pb2.Reduce
-
-
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """One row in a network of many.
-
-    Attributes:
-        row: the row.
-        name: of the block that holds it.
-        inputs: of the network, by name.
-        block: the node.
-        feeds_back: whether the next turn is fed what the operation gives.
-    """
-
-    row: Row
-    name: str
-    inputs: dict[str, np.ndarray]
-    block: network_pb2.Node
-    feeds_back: bool
-
-
-def part(row: Row, name: str, turns: int) -> Part:
-    """The block ends in sin(result), or where it is repeated and cannot feed back, in carry + mean(sin(result)^2)."""
-    inputs, generator = fill(row, {letter: row.least + index % 2 for index, letter in enumerate(letters(row), 1)})
-    form = signature(load(graph(specs(inputs), *nodes(row, inputs))), inputs).outputs["node"]
-    is_real = bool(inputs) and inputs["x0"].dtype == np.float64
-    is_like_first = is_real and row.kind(0) == "real" and (form.shape, form.dtype) == (inputs["x0"].shape, np.float64)
-    feeds_back = turns > 1 and is_like_first
-    if (turns > 1 and not is_real) or not inputs:
-        inputs = {"carry": generator.normal(size=(2,)), **inputs}
-    body = nodes(row, inputs)
-    if not feeds_back:
-        body += [
-            node("real", "node", cast=network_pb2.Cast(data_type="DATA_TYPE_FLOAT64")),  # type: ignore[arg-type]
-            node("wave", "real", elementwise=Elementwise(function=Elementwise.FUNCTION_SIN)),
-        ]
-    if turns > 1 and not feeds_back:
-        body += [
-            node("square", "wave", elementwise=Elementwise(function=Elementwise.FUNCTION_SQUARE)),
-            node("mean", "square", reduce=Reduce(function=Reduce.FUNCTION_MEAN)),
-            node("next", [next(iter(inputs)), "mean"], arithmetic=Arithmetic(function=Arithmetic.FUNCTION_ADD)),
-        ]
-    block = network_pb2.Block(body=graph(free(*inputs), *body), repeat=turns if turns > 1 else None)
-    named = {f"{name}_{key}": value for key, value in inputs.items()}
-    return Part(row, name, named, node(name, list(named), block=block), feeds_back)
-
-
-def specs(inputs: Arrays) -> list[tensor_pb2.TensorSpec]:
-    return [spec(name, value.shape, value.dtype) for name, value in inputs.items()]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,17 +113,6 @@ def places(value: Any, layout: Layout, name: str) -> list[Any]:
     """Each turn of a value in a repeated block; all of any other."""
     turns = {site.key: len(site.within) for site in layout.sites}
     return list(np.ndindex(value.shape[: turns[name]]))
-
-
-def chunks() -> list[list[Row]]:
-    """Rows of the same mode, so many together: first one for each of a few operations, then all others."""
-    by_operation = {row.operation: row for row in ROWS.values() if not row.training and row.operation in FIRST}
-    quick = list(by_operation.values())
-    found = [quick]
-    for training in (False, True):
-        rows = [row for row in ROWS.values() if row.training == training and row not in quick]
-        found += [rows[start : start + TOGETHER] for start in range(0, len(rows), TOGETHER)]
-    return found
 
 
 CHUNKS = chunks()

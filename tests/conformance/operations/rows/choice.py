@@ -35,9 +35,15 @@ def _choice() -> list[Row]:
             kinds,
         )
 
-    def gather(name: str, shapes: tuple[Sizes, ...], oracle: Callable[[Array, Array], Array], **fields: Any) -> Row:
-        message = network_pb2.Gather(**fields)
-        return Row(f"gather {name}", "gather", message, shapes, lambda w, *x: oracle(*x), ("real", "index:3"))
+    def gather(
+        name: str,
+        shapes: tuple[Sizes, ...],
+        oracle: Callable[[Array, Array], Array],
+        shared: tuple[int, ...] = (),
+        **fields: Any,
+    ) -> Row:
+        message, kinds = network_pb2.Gather(**fields), ("real", "index:3")
+        return Row(f"gather {name}", "gather", message, shapes, lambda w, *x: oracle(*x), kinds, shared=shared)
 
     def cast(name: str, kind: str, dtype: Any) -> Row:
         message = network_pb2.Cast(data_type=tensor_pb2.DataType.Value(f"DATA_TYPE_{name}"))
@@ -45,7 +51,7 @@ def _choice() -> list[Row]:
             f"cast {kind} to {name.lower()}", "cast", message, (("a", "b"),), lambda w, x: x.astype(dtype), (kind,)
         )
 
-    def ranked(name: str, k: int, shape: Sizes, kind: str = "real") -> list[Row]:
+    def ranked(name: str, k: int, shape: Sizes, kind: str = "real", examples: int | str = 0) -> list[Row]:
         # Of equal integers the first comes first, as in a stable sort.
         return [
             Row(
@@ -57,6 +63,7 @@ def _choice() -> list[Row]:
                 if indices
                 else (lambda w, x: -np.sort(-x, -1)[..., :k]),
                 (kind,),
+                examples=examples,
             )
             for indices in (False, True)
         ]
@@ -64,7 +71,7 @@ def _choice() -> list[Row]:
     return [
         *ranked("some", 2, ("a", 4)),
         *ranked("all", 3, ("a", "b", 3)),
-        *ranked("integers", 3, (5,), "index:3"),
+        *ranked("integers", 3, (5,), "index:3", "examples are ranked among each other"),
         *(compare(name) for name in comparisons),
         Row(
             "select",
@@ -73,8 +80,9 @@ def _choice() -> list[Row]:
             (("a", 3), ("b", 1, 3), ("a", 1)),
             lambda w, *x: np.where(*x),
             ("boolean", "real", "real"),
+            examples=1,
         ),
-        gather("rows", ((3, "a"), ("b", 2)), lambda x, i: x[i]),
+        gather("rows", ((3, "a"), ("b", 2)), lambda x, i: x[i], shared=(0,)),
         gather("columns", (("a", 3), ("b",)), lambda x, i: x[:, i], axis=-1),
         gather("aligned", (("a", 3), ("a", "b")), lambda x, i: np.take_along_axis(x, i, 1), axis=1, aligned=True),
         gather(
@@ -87,7 +95,14 @@ def _choice() -> list[Row]:
         cast("FLOAT32", "index:9", np.float64),
         cast("INT16", "real", np.int16),
         cast("BOOL", "index:2", np.bool_),
-        Row("range of a size", "range", network_pb2.Range(size=4), (), lambda w: np.arange(4, dtype=np.int32)),
+        Row(
+            "range of a size",
+            "range",
+            network_pb2.Range(size=4),
+            (),
+            lambda w: np.arange(4, dtype=np.int32),
+            examples=None,
+        ),
         Row(
             "range of an axis",
             "range",

@@ -19,6 +19,7 @@ def _elementwise() -> list[Row]:
 
     def row(name: str, oracle: Callable[[Array], Array], suffix: str = "", **fields: Any) -> Row:
         function = network_pb2.Elementwise.Function.Value(f"FUNCTION_{name}")
+        examples: int | str = "sums over examples" if suffix == " axis" else 0
         return Row(
             f"elementwise {name.lower()}{suffix}",
             "elementwise",
@@ -27,6 +28,7 @@ def _elementwise() -> list[Row]:
             lambda w, x: oracle(x),
             ("boolean" if name == "NOT" else "positive" if name in positive else "real",),
             flat=name == "STOP_GRADIENT",
+            examples=examples,
         )
 
     return [

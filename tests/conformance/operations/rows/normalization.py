@@ -28,7 +28,9 @@ def _normalization() -> list[Row]:
             return made
         if momentum != 0.9:
             message.momentum = momentum
-        return dataclasses.replace(made, updated=oracles.moved_statistics(momentum))
+        return dataclasses.replace(
+            made, updated=oracles.moved_statistics(momentum), examples="statistics of the batch are over its examples"
+        )
 
     stored = oracles.stored_normalization
     return [

@@ -27,7 +27,11 @@ def _reduce() -> list[Row]:
         )
         given = tuple(axes) or None
         label = f"reduce {name.lower()} {list(axes) or 'all'}{' keeps axes' if keep else ''}"
-        return Row(label, "reduce", message, (("a", "b", 2),), lambda w, x: np.asarray(functions[name](x, given, keep)))
+
+        def oracle(w: Weights, x: Array) -> Array:
+            return np.asarray(functions[name](x, given, keep))
+
+        return Row(label, "reduce", message, (("a", "b", 2),), oracle, examples="reduces over examples")
 
     return [row(name, axes, keep) for name in functions for axes, keep in (([], False), ([-1, 0], True))]
 

@@ -29,6 +29,9 @@ class Row:
         before: nodes that the operation's node refers to.
         arguments: what it takes; the inputs, in order, if empty.
         updated: as `oracle`, to the statistics after the pass.
+        examples: axis of the result along which those of the inputs' first axis lie; None where it is the same for
+            all; text where they depend on each other, which is why.
+        shared: inputs that hold no examples; so do others whose first axis is not that of the first that does.
     """
 
     name: str
@@ -43,6 +46,8 @@ class Row:
     before: tuple[network_pb2.Node, ...] = ()
     arguments: tuple[str, ...] = ()
     updated: Callable[..., Mapping[str, Array]] = lambda w, *x: {}
+    examples: int | str | None = 0
+    shared: tuple[int, ...] = ()
 
     def node(self, inputs: Sequence[str] = ()) -> network_pb2.Node:
         """The node under test."""

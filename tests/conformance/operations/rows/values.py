@@ -13,14 +13,22 @@ def _values() -> list[Row]:
         data_type=tensor_pb2.DATA_TYPE_INT32, shape=[2], values=tensor_pb2.Tensor.Values(number=[3, -4])
     )
     return [
-        Row("parameter", "parameter", network_pb2.Parameter(shape=[2, 3]), (), lambda w: w[""]),
-        Row("constant number", "constant", network_pb2.Constant(number=2.5), (), lambda w: np.asarray(2.5)),
+        Row("parameter", "parameter", network_pb2.Parameter(shape=[2, 3]), (), lambda w: w[""], examples=None),
+        Row(
+            "constant number",
+            "constant",
+            network_pb2.Constant(number=2.5),
+            (),
+            lambda w: np.asarray(2.5),
+            examples=None,
+        ),
         Row(
             "constant tensor",
             "constant",
             network_pb2.Constant(value=value),
             (),
             lambda w: np.array([3, -4], np.int32),
+            examples=None,
         ),
     ]
 
