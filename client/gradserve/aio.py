@@ -5,21 +5,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self, TypeVar, final
+from typing import Any, Self, final
 
 import grpc
-import grpc.aio
 
 from gradserve import requests
 from gradserve.checking import GradientCheck, gradient_check
-from gradserve.errors import ClientClosed, GradserveError, MissingContent
-from gradserve.held import HeldWeights, committed_bytes, hold, upload_requests
+from gradserve.held import HeldWeights, hold
 from gradserve.losses import Loss
 from gradserve.network import Network
-from gradserve.requests import Call, Checkpointing, Matrix, Mode, Precision, with_content
+from gradserve.requests import Checkpointing, Matrix, Mode, Precision
 from gradserve.results import (
     ForwardResult,
     GradientResult,
@@ -30,13 +27,10 @@ from gradserve.results import (
 )
 from gradserve.tensors import Array, ArrayLike, DTypeLike
 from gradserve.traces import TraceResult
-from gradserve.transport.attempts import Attempts
-from gradserve.transport.channel import ARTIFACTS, SERVICE, Seen, Settings, announce_compilation
+from gradserve.transport.async_connection import AsyncConnection
+from gradserve.transport.channel import Settings
 from gradserve.transport.retry import RetryPolicy
-from gradserve.transport.status import to_error
 from gradserve.weights import Weights
-
-Answer = TypeVar("Answer")
 
 
 @final
@@ -81,13 +75,7 @@ class AsyncClient:
             retry or RetryPolicy(),
             on_compile,
         )
-        self._metadata = self._settings.metadata
-        self._methods: dict[str, grpc.aio.UnaryUnaryMultiCallable[Any, Any]] = {}
-        self._seen = Seen()
-        self._holds = Seen()
-        # Made at the first call: a channel belongs to the event loop it was made in.
-        self._channel: grpc.aio.Channel | None = None
-        self._closed = False
+        self._connection = AsyncConnection(self._settings)
 
     @property
     def address(self) -> str:
@@ -145,9 +133,9 @@ class AsyncClient:
             loss_scale=loss_scale,
             checkpointing=checkpointing,
             micro_batches=micro_batches,
-            is_held=self._holds.knows,
+            is_held=self._connection.holds,
         )
-        return await self._run(call, timeout)
+        return await self._connection.run(call, timeout)
 
     async def forward(
         self,
@@ -172,9 +160,9 @@ class AsyncClient:
             mode=mode,
             seed=seed,
             precision=precision,
-            is_held=self._holds.knows,
+            is_held=self._connection.holds,
         )
-        return await self._run(call, timeout)
+        return await self._connection.run(call, timeout)
 
     async def trace(
         self,
@@ -202,10 +190,10 @@ class AsyncClient:
             mode=mode,
             seed=seed,
             precision=precision,
-            is_held=self._holds.knows,
+            is_held=self._connection.holds,
             loss_scale=loss_scale,
         )
-        return await self._run(call, timeout)
+        return await self._connection.run(call, timeout)
 
     async def jacobian_product(
         self,
@@ -230,9 +218,9 @@ class AsyncClient:
             mode=mode,
             seed=seed,
             precision=precision,
-            is_held=self._holds.knows,
+            is_held=self._connection.holds,
         )
-        return await self._run(call, timeout)
+        return await self._connection.run(call, timeout)
 
     async def hessian_product(
         self,
@@ -263,9 +251,9 @@ class AsyncClient:
             precision=precision,
             loss_scale=loss_scale,
             checkpointing=checkpointing,
-            is_held=self._holds.knows,
+            is_held=self._connection.holds,
         )
-        return await self._run(call, timeout)
+        return await self._connection.run(call, timeout)
 
     async def check_gradients(
         self,
@@ -306,7 +294,7 @@ class AsyncClient:
             except StopIteration as done:
                 found: GradientCheck = done.value
                 return found
-            answer = await self._run(call, timeout)
+            answer = await self._connection.run(call, timeout)
 
     async def describe(
         self,
@@ -334,39 +322,29 @@ class AsyncClient:
             checkpointing=checkpointing,
             micro_batches=micro_batches,
         )
-        return await self._run(call, timeout)
+        return await self._connection.run(call, timeout)
 
     async def initialize(self, network: Network, seed: int = 0, *, timeout: float | None = None) -> dict[str, Array]:
         """As `Client.initialize`."""
-        return await self._run(requests.initialize(network, seed), timeout)
+        return await self._connection.run(requests.initialize(network, seed), timeout)
 
     async def put(self, weights: Mapping[str, ArrayLike] | bytes, *, timeout: float | None = None) -> HeldWeights:
         """As `Client.put`."""
         held = hold(weights)
-        attempts = Attempts(self._settings, timeout)
-        while True:
-            try:
-                there = await self._upload(held, None, attempts.remaining())
-                if there < held.size_bytes:
-                    await self._upload(held, there, attempts.remaining())
-                return held
-            except GradserveError as error:
-                wait = attempts.wait_after(error)
-            await asyncio.sleep(wait)
+        await self._connection.put(held, timeout)
+        return held
 
     async def put_fresh(self, network: Network, seed: int = 0, *, timeout: float | None = None) -> HeldWeights:
         """As `Client.put_fresh`."""
-        return await self._run(requests.put_fresh(network, seed), timeout)
+        return await self._connection.run(requests.put_fresh(network, seed), timeout)
 
     async def server_info(self, *, timeout: float | None = None) -> ServerInfo:
         """As `Client.server_info`."""
-        return await self._run(requests.server_info(), timeout)
+        return await self._connection.run(requests.server_info(), timeout)
 
     async def close(self) -> None:
         """Ends the connection; calls of other tasks end as `ClientClosed`. Can be repeated."""
-        self._closed = True
-        if self._channel is not None:
-            await self._channel.close()
+        await self._connection.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -380,88 +358,4 @@ class AsyncClient:
         await self.close()
 
     def __repr__(self) -> str:
-        return f"AsyncClient({self.address!r}{', closed' if self._closed else ''})"
-
-    async def _run(self, call: Call[Answer], timeout: float | None) -> Answer:
-        attempts = Attempts(self._settings, timeout)
-        while True:
-            try:
-                answer = call.read(await self._attempt(call, attempts.remaining()))
-                if call.network is not None:
-                    self._holds.add(call.network)
-                return answer
-            except MissingContent as error:
-                call = with_content(call, error)
-                continue
-            except GradserveError as error:
-                wait = attempts.wait_after(error)
-            await asyncio.sleep(wait)
-
-    async def _attempt(self, call: Call[Any], timeout: float | None) -> bytes:
-        """Sends the call once.
-
-        Raises:
-            GradserveError: it failed.
-        """
-
-        async def send() -> bytes:
-            sent = self._method(call.method)(call.message, timeout=timeout, metadata=self._metadata)
-            if not self._seen.knows(call.signature):
-                announce_compilation(await sent.initial_metadata(), self._settings.on_compile)
-            return bytes(await sent)
-
-        answer = await self._answered(send(), call.method)
-        self._seen.add(call.signature)
-        return answer
-
-    async def _upload(self, held: HeldWeights, offset: int | None, timeout: float | None) -> int:
-        """As `Client._upload`."""
-
-        async def send() -> bytes:
-            method: grpc.aio.StreamUnaryMultiCallable[Any, Any] = self._open().stream_unary(ARTIFACTS + "Upload")
-            return bytes(await method(upload_requests(held, offset), timeout=timeout, metadata=self._metadata))
-
-        return committed_bytes(await self._answered(send(), "Upload"))
-
-    async def _answered(self, sent: Coroutine[Any, Any, bytes], method: str) -> bytes:
-        """What the server answers.
-
-        Raises:
-            GradserveError: it failed.
-        """
-        if self._closed:
-            sent.close()
-            raise self._closed_error()
-        try:
-            return await sent
-        except grpc.aio.AioRpcError as error:
-            problem = to_error(error.code(), error.details(), error.trailing_metadata(), method)
-        except (asyncio.CancelledError, grpc.aio.UsageError):
-            if not self._ended_by_close():
-                raise
-            problem = self._closed_error()
-        raise problem
-
-    def _method(self, name: str) -> grpc.aio.UnaryUnaryMultiCallable[Any, Any]:
-        method = self._methods.get(name)
-        if method is None:
-            # No serializers: requests and answers are bytes here.
-            method = self._methods[name] = self._open().unary_unary(SERVICE + name)
-        return method
-
-    def _open(self) -> grpc.aio.Channel:
-        if self._channel is None:
-            settings = self._settings
-            if settings.credentials is None:
-                self._channel = grpc.aio.insecure_channel(settings.address, settings.options)
-            else:
-                self._channel = grpc.aio.secure_channel(settings.address, settings.credentials, settings.options)
-        return self._channel
-
-    def _ended_by_close(self) -> bool:
-        """Whether a call was cancelled by `close`, and not by whoever cancelled this task."""
-        task = asyncio.current_task()
-        return self._closed and not (task is not None and task.cancelling())
-
-    def _closed_error(self) -> ClientClosed:
-        return ClientClosed(f"the client of {self.address} is closed", given=self.address)
+        return f"AsyncClient({self.address!r}{', closed' if self._connection.closed else ''})"

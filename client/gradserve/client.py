@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast, final
+from typing import Any, Self, final
 
 import grpc
 
 from gradserve import requests
 from gradserve.checking import GradientCheck, gradient_check
-from gradserve.errors import ClientClosed, GradserveError, MissingContent
-from gradserve.held import HeldWeights, committed_bytes, hold, upload_requests
+from gradserve.held import HeldWeights, hold
 from gradserve.losses import Loss
 from gradserve.network import Network
-from gradserve.requests import Call, Checkpointing, Matrix, Mode, Precision, Streamed, with_content
+from gradserve.requests import Checkpointing, Matrix, Mode, Precision
 from gradserve.results import (
     ForwardResult,
     GradientResult,
@@ -27,14 +24,10 @@ from gradserve.results import (
 )
 from gradserve.tensors import Array, ArrayLike, DTypeLike
 from gradserve.traces import TraceResult
-from gradserve.transport.attempts import Attempts
-from gradserve.transport.channel import ARTIFACTS, SERVICE, Seen, Settings, announce_compilation, announce_long_wait
+from gradserve.transport.channel import Settings
+from gradserve.transport.connection import Connection
 from gradserve.transport.retry import RetryPolicy
-from gradserve.transport.status import to_error
-from gradserve.transport.stream import Stream, StreamsUnknown
 from gradserve.weights import Weights
-
-Answer = TypeVar("Answer")
 
 
 @final
@@ -90,18 +83,7 @@ class Client:
             retry or RetryPolicy(),
             on_compile,
         )
-        options = self._settings.options
-        if credentials is None:
-            self._channel = grpc.insecure_channel(address, options)
-        else:
-            self._channel = grpc.secure_channel(address, credentials, options)
-        self._metadata = self._settings.metadata
-        self._methods: dict[str, grpc.UnaryUnaryMultiCallable[Any, Any]] = {}
-        self._seen = Seen()
-        self._holds = Seen()
-        self._stream = Stream(self._channel, self._metadata)
-        self._has_streams = True
-        self._closed = False
+        self._connection = Connection(self._settings)
         self._on_close = _on_close
 
     @property
@@ -201,9 +183,9 @@ class Client:
             loss_scale=loss_scale,
             checkpointing=checkpointing,
             micro_batches=micro_batches,
-            is_held=self._holds.knows,
+            is_held=self._connection.holds,
         )
-        return self._run(call, timeout)
+        return self._connection.run(call, timeout)
 
     def forward(
         self,
@@ -246,9 +228,9 @@ class Client:
             mode=mode,
             seed=seed,
             precision=precision,
-            is_held=self._holds.knows,
+            is_held=self._connection.holds,
         )
-        return self._run(call, timeout)
+        return self._connection.run(call, timeout)
 
     def trace(
         self,
@@ -299,10 +281,10 @@ class Client:
             mode=mode,
             seed=seed,
             precision=precision,
-            is_held=self._holds.knows,
+            is_held=self._connection.holds,
             loss_scale=loss_scale,
         )
-        return self._run(call, timeout)
+        return self._connection.run(call, timeout)
 
     def jacobian_product(
         self,
@@ -348,9 +330,9 @@ class Client:
             mode=mode,
             seed=seed,
             precision=precision,
-            is_held=self._holds.knows,
+            is_held=self._connection.holds,
         )
-        return self._run(call, timeout)
+        return self._connection.run(call, timeout)
 
     def hessian_product(
         self,
@@ -407,9 +389,9 @@ class Client:
             precision=precision,
             loss_scale=loss_scale,
             checkpointing=checkpointing,
-            is_held=self._holds.knows,
+            is_held=self._connection.holds,
         )
-        return self._run(call, timeout)
+        return self._connection.run(call, timeout)
 
     def check_gradients(
         self,
@@ -483,7 +465,7 @@ class Client:
             except StopIteration as done:
                 found: GradientCheck = done.value
                 return found
-            answer = self._run(call, timeout)
+            answer = self._connection.run(call, timeout)
 
     def describe(
         self,
@@ -530,7 +512,7 @@ class Client:
             checkpointing=checkpointing,
             micro_batches=micro_batches,
         )
-        return self._run(call, timeout)
+        return self._connection.run(call, timeout)
 
     def initialize(self, network: Network, seed: int = 0, *, timeout: float | None = None) -> dict[str, Array]:
         """Fresh weights for a network: arrays by name, writable.
@@ -543,7 +525,7 @@ class Client:
         Raises:
             GradserveError: the subclass says what to do about it.
         """
-        return self._run(requests.initialize(network, seed), timeout)
+        return self._connection.run(requests.initialize(network, seed), timeout)
 
     def put(self, weights: Mapping[str, ArrayLike] | bytes, *, timeout: float | None = None) -> HeldWeights:
         """Sends weights once, for calls that then name them instead of sending them again.
@@ -563,16 +545,8 @@ class Client:
             GradserveError: the subclass says what to do about it; `LimitExceeded` if they never fit.
         """
         held = hold(weights)
-        attempts = Attempts(self._settings, timeout)
-        while True:
-            try:
-                there = self._upload(held, None, attempts.remaining())
-                if there < held.size_bytes:
-                    self._upload(held, there, attempts.remaining())
-                return held
-            except GradserveError as error:
-                wait = attempts.wait_after(error)
-            time.sleep(wait)
+        self._connection.put(held, timeout)
+        return held
 
     def put_fresh(self, network: Network, seed: int = 0, *, timeout: float | None = None) -> HeldWeights:
         """Draws fresh weights that stay on the server, as `initialize` draws them: nothing large is sent.
@@ -585,7 +559,7 @@ class Client:
         Raises:
             GradserveError: the subclass says what to do about it.
         """
-        return self._run(requests.put_fresh(network, seed), timeout)
+        return self._connection.run(requests.put_fresh(network, seed), timeout)
 
     def server_info(self, *, timeout: float | None = None) -> ServerInfo:
         """Version, devices, limits and operations of the server.
@@ -596,13 +570,11 @@ class Client:
         Raises:
             GradserveError: the subclass says what to do about it.
         """
-        return self._run(requests.server_info(), timeout)
+        return self._connection.run(requests.server_info(), timeout)
 
     def close(self) -> None:
         """Ends the connection; calls in other threads end as `ClientClosed`. Can be repeated."""
-        self._closed = True
-        self._stream.close()
-        self._channel.close()
+        self._connection.close()
         if self._on_close is not None:
             self._on_close()
 
@@ -618,124 +590,4 @@ class Client:
         self.close()
 
     def __repr__(self) -> str:
-        return f"Client({self.address!r}{', closed' if self._closed else ''})"
-
-    def _run(self, call: Call[Answer], timeout: float | None) -> Answer:
-        attempts = Attempts(self._settings, timeout)
-        while True:
-            try:
-                if call.streamed is not None and self._has_streams:
-                    answer = self._attempt_streamed(call, call.streamed, attempts.remaining())
-                else:
-                    answer = call.read(self._attempt(call, attempts.remaining()))
-                if call.network is not None:
-                    self._holds.add(call.network)
-                return answer
-            except StreamsUnknown:
-                self._has_streams = False
-                continue
-            except MissingContent as error:
-                # Sent along, it reaches the replica that answers, whichever that is.
-                call = with_content(call, error)
-                continue
-            except GradserveError as error:
-                wait = attempts.wait_after(error)
-            time.sleep(wait)
-
-    def _attempt_streamed(
-        self, call: Call[Answer], streamed: Callable[[], Streamed[Answer]], timeout: float | None
-    ) -> Answer:
-        """Sends the call once over the stream.
-
-        Raises:
-            StreamsUnknown: the server has none.
-            GradserveError: it failed.
-        """
-        if self._closed:
-            raise self._closed_error()
-        announce = None
-        if not self._seen.knows(call.signature):
-            announce = partial(announce_long_wait, self._settings.on_compile)
-        answer = self._stream.ask(streamed(), call.method, timeout, announce)
-        self._seen.add(call.signature)
-        return answer
-
-    def _upload(self, held: HeldWeights, offset: int | None, timeout: float | None) -> int:
-        """Sends weights from a byte on, or asks where to start. Tells how many bytes the server has.
-
-        Raises:
-            GradserveError: it failed.
-        """
-        if self._closed:
-            raise self._closed_error()
-        try:
-            method: grpc.StreamUnaryMultiCallable[Any, Any] = self._channel.stream_unary(ARTIFACTS + "Upload")
-            answer = method(upload_requests(held, offset), timeout=timeout, metadata=self._metadata)
-        except grpc.RpcError as error:
-            problem = self._problem(error, "Upload")
-        except (ValueError, grpc.FutureCancelledError):
-            problem = self._closed_error()
-        else:
-            return committed_bytes(answer)
-        raise problem
-
-    def _attempt(self, call: Call[Any], timeout: float | None) -> bytes:
-        """Sends the call once.
-
-        Raises:
-            GradserveError: it failed.
-        """
-        if self._closed:
-            raise self._closed_error()
-        method = self._method(call.method)
-        try:
-            if self._seen.knows(call.signature):
-                answer = method(call.message, timeout=timeout, metadata=self._metadata)
-            else:
-                answer = self._attempt_new(call, method, timeout)
-        except grpc.RpcError as error:
-            problem = self._problem(error, call.method)
-        except (ValueError, grpc.FutureCancelledError):
-            # What gRPC raises for calls on a channel that is closed, and only then.
-            problem = self._closed_error()
-        else:
-            return bytes(answer)
-        raise problem
-
-    def _attempt_new(
-        self,
-        call: Call[Any],
-        method: grpc.UnaryUnaryMultiCallable[Any, Any],
-        timeout: float | None,
-    ) -> Any:
-        """Sends a call that may have to wait for a compilation, and tells if it does."""
-        future = method.future(call.message, timeout=timeout, metadata=self._metadata)
-        try:
-            announce_compilation(future.initial_metadata(), self._settings.on_compile)
-            answer = future.result()
-        except BaseException:
-            future.cancel()
-            raise
-        self._seen.add(call.signature)
-        return answer
-
-    def _method(self, name: str) -> grpc.UnaryUnaryMultiCallable[Any, Any]:
-        method = self._methods.get(name)
-        if method is None:
-            # No serializers: requests and answers are bytes here.
-            method = self._methods[name] = self._channel.unary_unary(SERVICE + name)
-        return method
-
-    def _problem(self, error: grpc.RpcError, method: str) -> GradserveError:
-        failed = _failed(error)
-        if self._closed and failed.code() is grpc.StatusCode.CANCELLED:
-            return self._closed_error()
-        return to_error(failed.code(), failed.details(), failed.trailing_metadata(), method)
-
-    def _closed_error(self) -> ClientClosed:
-        return ClientClosed(f"the client of {self.address} is closed", given=self.address)
-
-
-def _failed(error: grpc.RpcError) -> grpc.Call:
-    """What gRPC raises is the failed call as well, which its types do not tell."""
-    return cast("grpc.Call", error)
+        return f"Client({self.address!r}{', closed' if self._connection.closed else ''})"
