@@ -50,7 +50,11 @@ def _huge() -> Row:
         for part in ("kernel", "bias")
     }
     nbytes = HUGE_LAYERS * layer.nbytes
-    with serving("process") as server, gs.Client(server.address) as client, Peak(server.pid) as peak:
+    with (
+        serving("process", "--memory-budget", "20000000000") as server,
+        gs.Client(server.address) as client,
+        Peak(server.pid) as peak,
+    ):
         result = client.gradients(network, weights, layer.batch, loss=layer.loss)
         assert result.summary.finite
         assert sum(one.nbytes for one in result.gradients.values()) == nbytes

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import functools
+import mmap
 import platform
+import sys
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +30,34 @@ def aligned(nbytes: int) -> np.ndarray:
 def round_up(nbytes: int) -> int:
     """The least multiple of `ALIGNMENT` that is not below `nbytes`."""
     return -(-nbytes // ALIGNMENT) * ALIGNMENT
+
+
+# Of what is moved, so much is in memory twice.
+_PIECE_BYTES = 64 << 20
+_DONT_NEED = 4  # of madvise, on Linux
+
+
+def move(array: np.ndarray, room: np.ndarray) -> None:
+    """Copies `array` to `room` and gives its memory back to the kernel as it goes: afterwards its elements are gone.
+
+    For arrays too large to have twice. The array must be contiguous, and the only one in its memory.
+    """
+    source, target = array.reshape(-1).view(np.uint8), room.reshape(-1).view(np.uint8)
+    for start in range(0, source.nbytes, _PIECE_BYTES):
+        piece = source[start : start + _PIECE_BYTES]
+        np.copyto(target[start : start + _PIECE_BYTES], piece)
+        if sys.platform == "linux":
+            first = -(-piece.ctypes.data // mmap.PAGESIZE) * mmap.PAGESIZE
+            end = (piece.ctypes.data + piece.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
+            if end > first:
+                _madvise()(first, end - first, _DONT_NEED)
+
+
+@functools.cache
+def _madvise() -> Any:
+    function = ctypes.CDLL(None).madvise
+    function.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    return function
 
 
 def keep_freed_memory() -> bool:
