@@ -15,6 +15,8 @@ Atom: TypeAlias = core.Var | core.Literal
 
 _PRODUCTS = frozenset({"dot_general", "conv_general_dilated", "ragged_dot", "ragged_dot_general", "call_exported"})
 LOOPS = frozenset({"scan"})
+# What convolves, or may: a function that was exported cannot be looked into.
+_CONVOLUTIONS = frozenset({"conv_general_dilated", "call_exported"})
 
 
 class Values:
@@ -87,6 +89,14 @@ def is_product(equation: Equation) -> bool:
     if equation.primitive.name in _PRODUCTS:
         return True
     return any(is_product(one) for jaxpr in inner(equation) for one in jaxpr.eqns)
+
+
+def has_convolution(jaxpr: core.Jaxpr) -> bool:
+    """Whether it convolves, itself or inside."""
+    return any(
+        equation.primitive.name in _CONVOLUTIONS or any(has_convolution(one) for one in inner(equation))
+        for equation in jaxpr.eqns
+    )
 
 
 def has_loop(jaxpr: core.Jaxpr) -> bool:

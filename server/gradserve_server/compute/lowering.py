@@ -15,6 +15,8 @@ from gradserve_server.common.specs import ArraySpec, Checkpointing, Footprint, O
 from gradserve_server.common.tracing import Layout
 from gradserve_server.compute import program
 from gradserve_server.compute.checkpointing import RECOMPUTED_LATE
+from gradserve_server.compute.jaxprs import has_convolution
+from gradserve_server.compute.miscompiled import APART, is_miscompiled
 from gradserve_server.compute.network import Network
 from gradserve_server.compute.precision import SUMS_IN_32_BITS
 from gradserve_server.compute.rewriting import Rule, rewritten
@@ -59,12 +61,19 @@ class Lowered:
     def compile(self) -> Compiled:
         """Compiles it; nothing is run."""
         try:
-            compiled = self.stages.compile(compiler_options=_options(self.computation))
+            compiled = self._compiled()
         except Exception as error:
             raise self.computation.network.explain(error) or error from error
         results = sum(one.array.nbytes for one in self.found.results)
         footprint = Footprint(sum(one.nbytes for one in sent(self.computation)), results, _peak(compiled))
         return Compiled(self.computation, compiled, self.found, footprint)
+
+    def _compiled(self) -> Any:
+        options = _options(self.computation)
+        compiled = self.stages.compile(compiler_options=options)
+        if jax.default_backend() == "cpu" and has_convolution(self.jaxpr) and is_miscompiled(compiled.as_text()):
+            compiled = self.stages.compile(compiler_options=options | APART)
+        return compiled
 
 
 def sent(computation: program.Computation) -> tuple[ArraySpec, ...]:
@@ -128,7 +137,7 @@ def _rules(options: Options) -> list[Rule]:
     return rules
 
 
-def _options(computation: program.Computation) -> dict[str, bool]:
+def _options(computation: program.Computation) -> dict[str, bool | str]:
     """Of the compiler: a trace is run a few times only and has a reduction for each statistic of each value."""
     if computation.spec.kind == "trace" and jax.default_backend() == "cpu":
         return {"xla_cpu_use_fusion_emitters": False}

@@ -6,16 +6,7 @@ import pytest
 
 from tests.conformance.onnx.upstream import Case, cases
 
-# Its logits are equal and about 1e10, where one rounding is a thousand: a softmax of them is as XLA happens to round.
-UNSTEADY = pytest.mark.xfail(strict=False, reason="equal logits of 1e10: XLA may round them in two ways")
-CASES = [
-    pytest.param(
-        case,
-        id=case.name.removeprefix("test_"),
-        marks=[pytest.mark.long, *([UNSTEADY] if case.name == "test_squeezenet" else [])],
-    )
-    for case in cases("real")
-]
+CASES = [pytest.param(case, id=case.name.removeprefix("test_"), marks=pytest.mark.long) for case in cases("real")]
 
 
 @pytest.mark.parametrize("case", CASES)

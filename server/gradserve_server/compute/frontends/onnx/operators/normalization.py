@@ -133,20 +133,23 @@ def mean_variance_normalization(call: Call) -> Value:
     return centred / (safe_sqrt(jnp.mean(jnp.square(centred), axes, keepdims=True)) + 1e-9)
 
 
-def _computed_once(x: jax.Array) -> jax.Array:
-    """`x`, of which the largest element is subtracted: asks XLA not to compute it twice and round it in two ways."""
-    once: jax.Array = jax.lax.optimization_barrier(x)
-    return once
+def _rounded(x: jax.Array) -> jax.Array:
+    """`x`, of which the largest element is subtracted: rounded before that, as that element was.
+
+    Else a product that gives `x` is fused with the subtraction and not rounded in between: where logits are so large
+    that a rounding is a hundred, their differences overflow. XLA sees through barriers and casts, not through this.
+    """
+    return jnp.where(jnp.isnan(x), x + x, x)
 
 
 @operator("Softmax", 13)
 def softmax(call: Call) -> Value:
-    return jax.nn.softmax(_computed_once(call.input(0)), call.attribute("axis", -1))
+    return jax.nn.softmax(_rounded(call.input(0)), call.attribute("axis", -1))
 
 
 @operator("LogSoftmax", 13)
 def log_softmax(call: Call) -> Value:
-    return jax.nn.log_softmax(_computed_once(call.input(0)), call.attribute("axis", -1))
+    return jax.nn.log_softmax(_rounded(call.input(0)), call.attribute("axis", -1))
 
 
 @operator("Hardmax", 13)
@@ -168,13 +171,13 @@ def _as_rows(call: Call) -> tuple[jax.Array, jax.Array]:
 @operator("Softmax", 1, 11)
 def softmax_of_rows(call: Call) -> Value:
     x, rows = _as_rows(call)
-    return jax.nn.softmax(_computed_once(rows), 1).reshape(x.shape)
+    return jax.nn.softmax(_rounded(rows), 1).reshape(x.shape)
 
 
 @operator("LogSoftmax", 1, 11)
 def log_softmax_of_rows(call: Call) -> Value:
     x, rows = _as_rows(call)
-    return jax.nn.log_softmax(_computed_once(rows), 1).reshape(x.shape)
+    return jax.nn.log_softmax(_rounded(rows), 1).reshape(x.shape)
 
 
 @operator("Hardmax", 1, 11)
