@@ -1,4 +1,4 @@
-"""`make bench`: measures, prints a table and writes build/benchmarks.json."""
+"""`make bench`: measures, prints a table, writes build/benchmarks.json and draws build/benchmarks.svg."""
 
 from __future__ import annotations
 
@@ -17,16 +17,20 @@ from tests.benchmarks.health import measure_health
 from tests.benchmarks.inline import measure_inline
 from tests.benchmarks.memory import measure_memory
 from tests.benchmarks.peers.rows import measure_peers
+from tests.benchmarks.phases import measure_phases
+from tests.benchmarks.plots import draw_rows
 from tests.benchmarks.row import Row
 from tests.benchmarks.stream import measure_streams
 from tests.benchmarks.tracing import measure_traces
 
 OUTPUT = Path("build/benchmarks.json")
+PLOT = Path("build/benchmarks.svg")
 MEASUREMENTS = (
     measure_inline,
     measure_streams,
     measure_health,
     measure_peers,
+    measure_phases,
     measure_derivatives,
     measure_traces,
     measure_memory,
@@ -48,6 +52,8 @@ def main() -> int:
     OUTPUT.parent.mkdir(exist_ok=True)
     OUTPUT.write_text(json.dumps([row.as_json() for row in rows], indent=2) + "\n")
     show(rows)
+    if draw_rows(rows, PLOT):
+        print(f"drawn in {PLOT}")
     return 0 if all(row.holds for row in rows) else 1
 
 
@@ -55,7 +61,7 @@ def show(rows: list[Row]) -> None:
     """Prints the table."""
     table = Table(title="benchmarks: each a ratio of two things measured in this run")
     for name in ("row", "value", "reference", "ratio", "target", "holds"):
-        table.add_column(name, justify="left" if name == "row" else "right")
+        table.add_column(name, justify="left" if name == "row" else "right", no_wrap=True)
     for row in rows:
         table.add_row(
             row.name,
@@ -65,7 +71,7 @@ def show(rows: list[Row]) -> None:
             "shown" if row.target is None else f"{row.target:.2f}",
             "yes" if row.holds else "NO",
         )
-    console = Console()
+    console = Console(width=120)
     console.print(table)
     console.print(f"written to {OUTPUT}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -130,3 +131,42 @@ def test_closing_ends_streamed_calls(weights):
     with pytest.raises(gs.ClientClosed):
         client.gradients(NET, weights, batch(), loss=LOSS)
     assert threading.active_count() <= before
+
+
+def test_tasks_share_the_stream_of_an_event_loop_and_get_their_own_answers(client, weights, monkeypatch):
+    async def unary(*_):
+        raise AssertionError("a large call goes over the stream")
+
+    monkeypatch.setattr("gradserve.transport.async_connection.AsyncConnection._attempt", unary)
+
+    async def main() -> list[gs.GradientResult]:
+        async with gs.AsyncClient(client.address) as other:
+            with pytest.raises(gs.DeadlineExceeded):
+                await other.gradients(NET, weights, batch(), loss=LOSS, timeout=1e-4)
+            given_up = asyncio.create_task(other.gradients(NET, weights, batch(), loss=LOSS))
+            await asyncio.sleep(0.001)
+            given_up.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await given_up
+            with pytest.raises(gs.InvalidRequest):
+                await other.gradients(NET, weights | {"dense_2/bias": np.zeros(4)}, batch(), loss=LOSS)
+            answers = (other.gradients(NET, weights, batch(seed), loss=LOSS) for seed in range(6))
+            found = await asyncio.gather(*answers)
+        with pytest.raises(gs.ClientClosed):
+            await other.gradients(NET, weights, batch(), loss=LOSS)
+        return found
+
+    for seed, result in enumerate(asyncio.run(main())):
+        assert_right(result, weights, batch(seed))
+
+
+def test_closing_a_client_of_an_event_loop_ends_its_streamed_calls(client, weights):
+    async def main() -> None:
+        other = gs.AsyncClient(client.address)
+        under_way = [asyncio.create_task(other.gradients(NET, weights, batch(), loss=LOSS)) for _ in range(4)]
+        await asyncio.sleep(0.002)
+        await other.close()
+        for one in await asyncio.gather(*under_way, return_exceptions=True):
+            assert isinstance(one, (gs.ClientClosed, gs.GradientResult))
+
+    asyncio.run(main())

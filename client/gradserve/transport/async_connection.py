@@ -6,18 +6,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import contextlib
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, final
 
+import grpc
 import grpc.aio
 
 from gradserve.errors import ClientClosed, GradserveError, MissingContent
 from gradserve.held import HeldWeights, committed_bytes, upload_requests
 from gradserve.network import Network
-from gradserve.requests import Call, with_content
+from gradserve.requests import Call, Streamed, with_content
 from gradserve.transport.attempts import Attempts
-from gradserve.transport.channel import ARTIFACTS, SERVICE, Seen, Settings, announce_compilation
+from gradserve.transport.channel import (
+    ARTIFACTS,
+    SERVICE,
+    Seen,
+    Settings,
+    announce_compilation,
+    announce_long_wait,
+    open_channel,
+)
 from gradserve.transport.status import to_error
+from gradserve.transport.stream import Stream, StreamsUnknown, first_patience
 
 Answer = TypeVar("Answer")
 
@@ -25,6 +36,9 @@ Answer = TypeVar("Answer")
 @final
 class AsyncConnection:
     """A channel to a server, made at the first call: it belongs to the event loop that it was made in.
+
+    Large calls go over the stream that threads have, on a channel of its own: so nothing large is copied in the event
+    loop.
 
     Args:
         settings: the client's.
@@ -37,6 +51,8 @@ class AsyncConnection:
         self._seen = Seen()
         self._holds = Seen()
         self._channel: grpc.aio.Channel | None = None
+        self._stream: tuple[Stream, grpc.Channel] | None = None
+        self._has_streams = True
         self._closed = False
 
     @property
@@ -51,6 +67,10 @@ class AsyncConnection:
     async def close(self) -> None:
         """Ends the connection; calls of other tasks end as `ClientClosed`. Can be repeated."""
         self._closed = True
+        if self._stream is not None:
+            stream, channel = self._stream
+            stream.close()
+            channel.close()
         if self._channel is not None:
             await self._channel.close()
 
@@ -72,16 +92,50 @@ class AsyncConnection:
         attempts = Attempts(self._settings, timeout)
         while True:
             try:
-                answer = call.read(await self._attempt(call, attempts.remaining()))
+                if call.streamed is not None and self._has_streams:
+                    answer = await self._attempt_streamed(call, call.streamed, attempts.remaining())
+                else:
+                    answer = call.read(await self._attempt(call, attempts.remaining()))
                 if call.network is not None:
                     self._holds.add(call.network)
                 return answer
+            except StreamsUnknown:
+                self._has_streams = False
+                continue
             except MissingContent as error:
                 call = with_content(call, error)
                 continue
             except GradserveError as error:
                 wait = attempts.wait_after(error)
             await asyncio.sleep(wait)
+
+    async def _attempt_streamed(
+        self, call: Call[Answer], streamed: Callable[[], Streamed[Answer]], timeout: float | None
+    ) -> Answer:
+        """As `Connection._attempt_streamed`."""
+        if self._closed:
+            raise self._closed_error()
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell() -> None:
+            # The loop is gone if whoever waited is.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(done.set)
+
+        asked = self._opened_stream().begin(streamed(), call.method, timeout, tell)
+        patience = first_patience(timeout)
+        try:
+            if not await _within(done, patience):
+                if not self._seen.knows(call.signature):
+                    announce_long_wait(self._settings.on_compile)
+                if not await _within(done, None if timeout is None else timeout - patience):
+                    raise asked.overdue()
+        except asyncio.CancelledError:
+            asked.cancel()
+            raise
+        answer = asked.result()
+        self._seen.add(call.signature)
+        return answer
 
     async def _attempt(self, call: Call[Any], timeout: float | None) -> bytes:
         """Sends the call once.
@@ -144,6 +198,12 @@ class AsyncConnection:
                 self._channel = grpc.aio.secure_channel(settings.address, settings.credentials, settings.options)
         return self._channel
 
+    def _opened_stream(self) -> Stream:
+        if self._stream is None:
+            channel = open_channel(self._settings)
+            self._stream = Stream(channel, self._metadata), channel
+        return self._stream[0]
+
     def _ended_by_close(self) -> bool:
         """Whether a call was cancelled by `close`, and not by whoever cancelled this task."""
         task = asyncio.current_task()
@@ -151,3 +211,13 @@ class AsyncConnection:
 
     def _closed_error(self) -> ClientClosed:
         return ClientClosed(f"the client of {self._settings.address} is closed", given=self._settings.address)
+
+
+async def _within(done: asyncio.Event, seconds: float | None) -> bool:
+    """Waits for it; gives whether it came in time."""
+    try:
+        async with asyncio.timeout(seconds):
+            await done.wait()
+    except TimeoutError:
+        return False
+    return True

@@ -75,6 +75,13 @@ class Settings:
         return (("authorization", f"Bearer {self.token}"),) if self.token else ()
 
 
+def open_channel(settings: Settings) -> grpc.Channel:
+    """A channel for threads."""
+    if settings.credentials is None:
+        return grpc.insecure_channel(settings.address, settings.options)
+    return grpc.secure_channel(settings.address, settings.credentials, settings.options)
+
+
 @final
 class Seen:
     """Which calls were answered before, and so need no compilation. Thread-safe and bounded.

@@ -14,7 +14,15 @@ from gradserve.held import HeldWeights, committed_bytes, upload_requests
 from gradserve.network import Network
 from gradserve.requests import Call, Streamed, with_content
 from gradserve.transport.attempts import Attempts
-from gradserve.transport.channel import ARTIFACTS, SERVICE, Seen, Settings, announce_compilation, announce_long_wait
+from gradserve.transport.channel import (
+    ARTIFACTS,
+    SERVICE,
+    Seen,
+    Settings,
+    announce_compilation,
+    announce_long_wait,
+    open_channel,
+)
 from gradserve.transport.status import to_error
 from gradserve.transport.stream import Stream, StreamsUnknown
 
@@ -31,10 +39,7 @@ class Connection:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        if settings.credentials is None:
-            self._channel = grpc.insecure_channel(settings.address, settings.options)
-        else:
-            self._channel = grpc.secure_channel(settings.address, settings.credentials, settings.options)
+        self._channel = open_channel(settings)
         self._metadata = settings.metadata
         self._methods: dict[str, grpc.UnaryUnaryMultiCallable[Any, Any]] = {}
         self._seen = Seen()

@@ -7,7 +7,7 @@ import itertools
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar, cast, final
+from typing import Any, Generic, TypeVar, cast, final
 
 import grpc
 import numpy as np
@@ -40,9 +40,10 @@ class StreamsUnknown(Exception):
 class _Waiting:
     """A call that has been sent, until its answer is whole."""
 
-    def __init__(self, call: Streamed[Any]) -> None:
+    def __init__(self, call: Streamed[Any], on_done: Callable[[], None] | None) -> None:
         self.call = call
         self.done = threading.Event()
+        self._on_done = on_done
         self.error: Exception | None = None
         self.answer: Any = None
         self.attachments: dict[int, memoryview] = {}
@@ -57,19 +58,24 @@ class _Waiting:
             self.attachments[one.number] = memoryview(np.empty(one.size_bytes, np.uint8))  # type: ignore[arg-type]
             self._missing += one.size_bytes
         if not self._missing:
-            self.done.set()
+            self._finish()
 
     def take(self, attachment: int, offset: int, data: memoryview) -> None:
         """Some of an attachment."""
         self.attachments[attachment][offset : offset + len(data)] = data
         self._missing -= len(data)
         if self._missing <= 0:
-            self.done.set()
+            self._finish()
 
     def fail(self, error: Exception) -> None:
         """There will be no answer."""
         self.error = error
+        self._finish()
+
+    def _finish(self) -> None:
         self.done.set()
+        if self._on_done is not None:
+            self._on_done()
 
 
 @final
@@ -98,21 +104,32 @@ class Stream:
             StreamsUnknown: the server has none.
             GradserveError: the call failed.
         """
-        connection = self._connection()
-        waiting = _Waiting(call)
-        number = connection.start(waiting, timeout)
-        patience = 1.0 if timeout is None else min(1.0, timeout)
-        if not waiting.done.wait(patience):
+        asked = self.begin(call, method, timeout)
+        patience = first_patience(timeout)
+        if not asked.done.wait(patience):
             if on_wait is not None:
                 on_wait()
-            if not waiting.done.wait(None if timeout is None else timeout - patience):
-                connection.cancel(number)
-                raise DeadlineExceeded(f"{method}: no answer within the timeout", code="DEADLINE_EXCEEDED")
-        if waiting.error is not None:
-            if isinstance(waiting.error, grpc.RpcError):
-                raise self._broken(waiting.error, method)
-            raise waiting.error
-        return call.read(waiting.answer, waiting.attachments)
+            if not asked.done.wait(None if timeout is None else timeout - patience):
+                raise asked.overdue()
+        return asked.result()
+
+    def begin(
+        self, call: Streamed[Answer], method: str, timeout: float | None, on_done: Callable[[], None] | None = None
+    ) -> Asked[Answer]:
+        """Sends the call.
+
+        Args:
+            call: the call.
+            method: its name, for errors.
+            timeout: seconds that the server is told; who waits sees to them.
+            on_done: called on another thread once there is an answer or an error; maybe more than once.
+
+        Raises:
+            ClientClosed: there is no stream any more.
+        """
+        connection = self._connection()
+        waiting = _Waiting(call, on_done)
+        return Asked(self, connection, waiting, connection.start(waiting, timeout), method)
 
     def close(self) -> None:
         """Ends the stream; calls under way fail with it."""
@@ -130,13 +147,60 @@ class Stream:
                 self._open = _Connection(self._method, self._metadata)
             return self._open
 
-    def _broken(self, error: grpc.RpcError, method: str) -> Exception:
+    def broken(self, error: grpc.RpcError, method: str) -> Exception:
+        """What it means to a call that the stream ended so."""
         failed = cast("grpc.Call", error)
         if self._is_closed:
             return ClientClosed("the client is closed")
         if failed.code() is grpc.StatusCode.UNIMPLEMENTED:
             return StreamsUnknown()
         return to_error(failed.code(), failed.details(), failed.trailing_metadata(), method)
+
+
+@final
+class Asked(Generic[Answer]):
+    """A call that was sent over a stream.
+
+    Attributes:
+        done: set once there is an answer or an error.
+    """
+
+    def __init__(self, stream: Stream, connection: _Connection, waiting: _Waiting, number: int, method: str) -> None:
+        self.done = waiting.done
+        self._stream = stream
+        self._connection = connection
+        self._waiting = waiting
+        self._number = number
+        self._method = method
+
+    def cancel(self) -> None:
+        """Gives it up."""
+        self._connection.cancel(self._number)
+
+    def overdue(self) -> DeadlineExceeded:
+        """Gives it up; what to raise then."""
+        self.cancel()
+        return DeadlineExceeded(f"{self._method}: no answer within the timeout", code="DEADLINE_EXCEEDED")
+
+    def result(self) -> Answer:
+        """The answer, once it is done.
+
+        Raises:
+            StreamsUnknown: the server has none.
+            GradserveError: the call failed.
+        """
+        waiting = self._waiting
+        if waiting.error is not None:
+            if isinstance(waiting.error, grpc.RpcError):
+                raise self._stream.broken(waiting.error, self._method)
+            raise waiting.error
+        answer: Answer = waiting.call.read(waiting.answer, waiting.attachments)
+        return answer
+
+
+def first_patience(timeout: float | None) -> float:
+    """Seconds after which a call that has no answer is worth a word."""
+    return 1.0 if timeout is None else min(1.0, timeout)
 
 
 @final

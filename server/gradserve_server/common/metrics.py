@@ -13,7 +13,7 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 _BUCKETS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
-PHASES = ("convert", "queue", "compile", "execute", "answer", "total")
+PHASES = ("convert", "fill", "queue", "compile", "execute", "answer", "total")
 
 
 @final

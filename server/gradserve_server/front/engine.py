@@ -261,6 +261,7 @@ class Engine:
                 _check_one_message(prepared)
             finished = self._allocate(prepared, task)
             try:
+                filling = time.perf_counter()
                 finished.block.fill(task.arrays)
                 start = time.perf_counter()
                 run = self._worker.run(program, finished.block, task.seeds)
@@ -278,7 +279,8 @@ class Engine:
             except BaseException:
                 finished.close()
                 raise
-            phases = [("queue", queue), ("execute", execute), ("answer", time.perf_counter() - done)]
+            answered = time.perf_counter()
+            phases = [("fill", start - filling), ("queue", queue), ("execute", execute), ("answer", answered - done)]
             if compile_seconds:
                 phases.append(("compile", compile_seconds))
             self._metrics.observe(kind.method, *phases)
