@@ -100,8 +100,8 @@ def _draw(found: dict[str, Phases]) -> None:
             for phase, colour in zip(PHASES, COLOURS, strict=True):
                 part = 100 * phases.parts[phase] / phases.total
                 axes.barh(place, part, left=left, color=colour, label=phase if not place else None)
-                if part >= 4:
-                    axes.text(left + part / 2, place, f"{phases.parts[phase]:.3g} ms", ha="center", va="center", size=8)
+                if part >= 8:
+                    axes.text(left + part / 2, place, f"{phases.parts[phase]:.2g} ms", ha="center", va="center", size=8)
                 left += part
         axes.set(xlabel="% of the caller's time", xlim=(0, 100))
         axes.set_yticks(range(len(found)), [f"{name}\n{one.total:.3g} ms" for name, one in found.items()])
