@@ -12,6 +12,7 @@ import pytest
 import gradserve as gs
 from gradserve import requests
 from gradserve.wire import STREAMED_BYTES
+from tests.e2e.test_held import forget
 
 WIDTH = 1100
 NET = gs.sequential(gs.dense(WIDTH), gs.tanh(), gs.dense(3), x=("batch", WIDTH))
@@ -109,6 +110,15 @@ def test_forward_streams_as_well(client, weights):
     hidden = np.tanh(batch()["x"] @ weights["dense_1/kernel"] + weights["dense_1/bias"])
     expected = hidden @ weights["dense_2/kernel"] + weights["dense_2/bias"]
     np.testing.assert_allclose(result.outputs["dense_2"], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_gradients_of_held_weights_are_streamed_too_and_weights_that_were_forgotten_follow(client, weights):
+    held = client.put(weights)
+    assert requests.gradients(NET, held, batch(), loss=LOSS).streamed is not None
+    for _ in range(2):
+        assert_right(client.gradients(NET, held, batch(), loss=LOSS), weights, batch())
+    forget(client, held)
+    assert_right(client.gradients(NET, held, batch(), loss=LOSS), weights, batch())
 
 
 def test_gradients_come_as_a_file_too(client, weights):

@@ -158,7 +158,9 @@ def call_of(form: Form[Answer], tensors: Tensors, tail: list[Piece], signature: 
     compiled = (form.method, tensors.network, *signature, *headers)
     named = tensors.by_digest or tensors.held is not None
     more = partial(_call_with_content, form, tensors, tail, signature) if named else None
-    if not form.part or tensors.nbytes <= STREAMED_BYTES:
+    # Weights that are held do not go up, but their gradients come down.
+    answered = tensors.held.size_bytes if tensors.held is not None else 0
+    if not form.part or max(tensors.nbytes, answered) <= STREAMED_BYTES:
         return Call(form.method, join(pieces), form.read, compiled, with_content=more, network=tensors.network)
     streamed = partial(_streamed, form, tensors, tail)
     message = partial(join, pieces)
