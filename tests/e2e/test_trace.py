@@ -7,6 +7,7 @@ import pytest
 
 import gradserve as gs
 from tests.e2e.test_worked_example import EXACT, Y, network
+from tests.formulas import read
 
 BATCH = {"x": np.array([2.0]), "target": np.array([1.0])}
 WEIGHTS = {name: np.float64(value) for name, value in (("w1", 0.5), ("b1", 0.1), ("w2", 0.3), ("b2", 0.2))}
@@ -76,3 +77,26 @@ def test_a_target_with_the_name_of_a_node_is_another_value(client: gs.Client) ->
     assert result["target:y"].value.mean == 7
     assert result["y"].operation == "dense"
     assert result["y"].value.mean != 7
+
+
+def test_the_numbers_of_each_chain_rule_come_to_the_gradient(client: gs.Client) -> None:
+    graph = gs.GraphBuilder()
+    x = graph.input("x", "batch", dtype="float64")
+    w = graph.parameter("w")
+    a = graph.add(gs.relu(), w * x, name="a")
+    b = graph.add(gs.elu(), a - 3 * w, name="b")
+    c = graph.add(gs.sigmoid(), a / x + b, name="c")
+    net = graph.build(outputs=[graph.arithmetic("power", c, a, name="out") - c * a])
+    batch = {"x": np.array([1.3]), "y": np.array([0.4])}
+    result = client.trace(net, {"w": np.float64(0.7)}, batch, loss=gs.squared_error(target="y"))
+    fan_outs = 0
+    for value in result:
+        if value.gradient is None:
+            continue
+        _, in_names, *in_numbers = value.chain_rule.partition(";")[0].split(" = ")
+        assert in_numbers, value.chain_rule
+        assert float(in_numbers[-1]) == pytest.approx(value.gradient.mean, rel=1e-5)
+        if len(in_numbers) > 1:
+            assert read(in_numbers[0], {}) == pytest.approx(value.gradient.mean, rel=1e-4, abs=1e-6), value.chain_rule
+        fan_outs += in_names.count("dL/d") > 1
+    assert fan_outs >= 3
