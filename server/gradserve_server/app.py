@@ -87,6 +87,7 @@ def start_worker(settings: Settings) -> Worker:
         definition_bytes=settings.max_definition_bytes,
         memory_bytes=settings.memory_budget,
         programs=settings.max_programs,
+        pad_batches=settings.pad_batches,
     )
     if settings.isolation == "none":
         from gradserve_server.worker.in_process import InProcessWorker  # brings JAX

@@ -43,7 +43,7 @@ class NamedTensors(_message.Message):
     def __init__(self, by_name: _Optional[_Mapping[str, _tensor_pb2.Tensor]] = ...) -> None: ...
 
 class ComputeOptions(_message.Message):
-    __slots__ = ("precision", "checkpointing", "loss_scale", "micro_batches", "mode", "seed")
+    __slots__ = ("precision", "checkpointing", "loss_scale", "micro_batches", "mode", "seed", "exact_batch")
     class Precision(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         PRECISION_UNSPECIFIED: _ClassVar[ComputeOptions.Precision]
@@ -78,13 +78,15 @@ class ComputeOptions(_message.Message):
     MICRO_BATCHES_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
+    EXACT_BATCH_FIELD_NUMBER: _ClassVar[int]
     precision: ComputeOptions.Precision
     checkpointing: ComputeOptions.Checkpointing
     loss_scale: float
     micro_batches: int
     mode: ComputeOptions.Mode
     seed: int
-    def __init__(self, precision: _Optional[_Union[ComputeOptions.Precision, str]] = ..., checkpointing: _Optional[_Union[ComputeOptions.Checkpointing, str]] = ..., loss_scale: _Optional[float] = ..., micro_batches: _Optional[int] = ..., mode: _Optional[_Union[ComputeOptions.Mode, str]] = ..., seed: _Optional[int] = ...) -> None: ...
+    exact_batch: bool
+    def __init__(self, precision: _Optional[_Union[ComputeOptions.Precision, str]] = ..., checkpointing: _Optional[_Union[ComputeOptions.Checkpointing, str]] = ..., loss_scale: _Optional[float] = ..., micro_batches: _Optional[int] = ..., mode: _Optional[_Union[ComputeOptions.Mode, str]] = ..., seed: _Optional[int] = ..., exact_batch: bool = ...) -> None: ...
 
 class GradientSelection(_message.Message):
     __slots__ = ("parameters", "inputs", "per_example", "summary_only", "clip_global_norm", "data_type", "as_safetensors", "without_parameters", "clip_example_norm", "example_summary")

@@ -45,6 +45,11 @@ class Settings(BaseSettings):
     )
     max_nodes: int = Field(20_000, ge=1, description="Most nodes of a network, those of nested blocks included.")
     max_programs: int = Field(256, ge=1, description="Most compiled programs to keep.")
+    pad_batches: bool = Field(
+        True,
+        description="Pad batches to a few sizes where that changes no answer, so that those of many sizes share a few"
+        " programs. A request may ask for exactly its own size.",
+    )
     max_call_seconds: float = Field(
         600.0,
         gt=0,

@@ -67,6 +67,11 @@ class Metrics:
         self.registry.register(self._seconds)
         self._gauge = Gauge("gradserve_memory_bytes", "Bytes reserved.", ("purpose",), registry=self.registry)
         self._programs = Gauge("gradserve_programs", "Compiled programs held.", registry=self.registry)
+        self._compilations = Counter(
+            "gradserve_compilations_total",
+            "Programs compiled; batches padded to one size share one.",
+            registry=self.registry,
+        )
         self._losses = Counter(
             "gradserve_worker_losses_total", "Times that the worker was lost and started again.", registry=self.registry
         )
@@ -88,6 +93,10 @@ class Metrics:
     def count_worker_loss(self) -> None:
         """Counts the loss of a worker that was ready."""
         self._losses.inc()
+
+    def count_compilation(self) -> None:
+        """Counts a program that was compiled."""
+        self._compilations.inc()
 
     def watch_memory(self, purpose: str, used: Callable[[], float]) -> None:
         """Shows bytes reserved for a purpose, asked for whenever metrics are read."""

@@ -118,13 +118,14 @@ class Selection(msgspec.Struct, frozen=True, array_like=True):
 class Options(msgspec.Struct, frozen=True, array_like=True):
     """How to compute (`ComputeOptions` of the contract, but for seed and loss scale, which are arguments of a run).
 
-    There is one part where the batch is not divided.
+    There is one part where the batch is not divided. An exact batch is not padded.
     """
 
     mode: Mode = Mode.UNSPECIFIED
     checkpointing: Checkpointing = Checkpointing.AUTOMATIC
     precision: Precision = Precision.FULL
     micro_batches: int = 1
+    exact_batch: bool = False
 
 
 class StaticValue(msgspec.Struct, frozen=True, array_like=True):
@@ -157,6 +158,7 @@ class ProgramSpec(msgspec.Struct, frozen=True, array_like=True):
         static: values of the batch that the program depends on, where the worker has asked for them.
         trace: what is asked of a trace; of kind ``trace`` only.
         matrix: which second derivatives; of kind ``hessian_product`` only.
+        padded: whether the batch has examples that were not sent, and says which; no caller asks for that.
     """
 
     kind: Literal["gradients", "forward", "trace", "jacobian_product", "hessian_product"]
@@ -173,6 +175,7 @@ class ProgramSpec(msgspec.Struct, frozen=True, array_like=True):
     static: tuple[StaticValue, ...] = ()
     trace: tracing.Request = tracing.Request()
     matrix: Matrix = Matrix.HESSIAN
+    padded: bool = False
 
     def key(self) -> bytes:
         """Stands for the spec, which holds a whole network and so is too large to keep."""
@@ -236,6 +239,8 @@ class Program(msgspec.Struct, frozen=True, array_like=True):
         compile_seconds: time that tracing and compiling took.
         layout: of a trace, what its results are.
         checkpointing: what is kept for the backward pass; None where there is none.
+        padded_examples: of a program that pads its batch, to how many examples; 0 where it does not.
+        is_fresh: whether it was compiled to be answered, and not found.
     """
 
     key: bytes
@@ -246,6 +251,8 @@ class Program(msgspec.Struct, frozen=True, array_like=True):
     compile_seconds: float
     layout: tracing.Layout | None = None
     checkpointing: Checkpointing | None = None
+    padded_examples: int = 0
+    is_fresh: bool = True
 
 
 class DescribeSpec(msgspec.Struct, frozen=True, array_like=True):
@@ -289,6 +296,7 @@ class Limits(msgspec.Struct, frozen=True, array_like=True):
     elements: int = 1 << 40
     memory_bytes: int = 1 << 34
     programs: int = 256
+    pad_batches: bool = False
 
 
 class Platform(msgspec.Struct, frozen=True, array_like=True):

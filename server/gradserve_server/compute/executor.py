@@ -34,13 +34,14 @@ from gradserve_server.common.specs import (
     SymbolicSpec,
 )
 from gradserve_server.common.tracing import Request
-from gradserve_server.compute import flops, losses, program
+from gradserve_server.compute import flops, losses, program, rows
 from gradserve_server.compute.fitting import find_fitting
 from gradserve_server.compute.frontends import graph, onnx, stablehlo
 from gradserve_server.compute.frontends.graph.operations import NAMES
 from gradserve_server.compute.losses import Loss, load_loss
 from gradserve_server.compute.lowering import Compiled, Lowered, lower, sent
 from gradserve_server.compute.network import Capability, Network, Signature
+from gradserve_server.compute.padded import of_its_own_size, padding_call
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -54,12 +55,14 @@ class Executable:
         call: weights, batch and vectors in order, then the seed; gives the results, then the checks if there are any.
         problems: what is wrong where an entry of the checks is true.
         weights: those that do not come with a run, given the seed: fresh ones, or the network's own.
+        rows: of a padded batch, where its examples lie in each result.
     """
 
     program: Program
     call: Callable[..., Sequence[jax.Array]]
     problems: tuple[Problem, ...]
     weights: Callable[[int], Sequence[jax.Array]]
+    rows: tuple[rows.Form, ...] | None = None
 
 
 @final
@@ -75,6 +78,10 @@ class Executor:
         self._lock = threading.Lock()
         self._programs: collections.OrderedDict[bytes, Executable] = collections.OrderedDict()
         self._networks: collections.OrderedDict[NetworkSource, Network] = collections.OrderedDict()
+        # Of what is not padded, whatever the size of the batch, as its examples depend on each other.
+        self._unpadded: collections.OrderedDict[bytes, None] = collections.OrderedDict()
+        # One for each padded program that is being made: many sizes ask for the same.
+        self._turns: dict[bytes, threading.Lock] = {}
 
     def platform(self) -> Platform:
         """What this process computes on."""
@@ -99,12 +106,53 @@ class Executor:
         held = self._held(key)
         if held is not None:
             return held
-        executable = self._compile(key, spec, start)
+        executable = self._padded(key, spec, start) or self._compile(key, spec, start)
         with self._lock:
             self._programs[key] = executable
             while len(self._programs) > self._limits.programs:
                 self._programs.popitem(last=False)
         return executable
+
+    def _padded(self, key: bytes, spec: ProgramSpec, start: float) -> Executable | None:
+        """What pads its batch and runs the program of that; None where the batch is to be taken as it is."""
+        examples = program.examples_of(spec)
+        size = program.padded_size(examples)
+        if not self._limits.pad_batches or size == examples or not program.may_be_padded(spec):
+            return None
+        family = program.resized(spec, 0).key()
+        with self._lock:
+            if family in self._unpadded:
+                return None
+        # Before the rest, so that what is wrong with it is told once.
+        self._network(spec.network)
+        try:
+            whole, is_fresh = self._of_padded(program.padded(spec, size))
+        except (Problem, ValuesNeeded) as found:
+            if isinstance(found, Problem) and found.reason is Reason.DEPENDENT_EXAMPLES:
+                with self._lock:
+                    self._unpadded[family] = None
+                    while len(self._unpadded) > self._limits.programs:
+                        self._unpadded.popitem(last=False)
+            # Whatever else it is, the batch as it was sent may be without it, or tells it in its own numbers.
+            return None
+        assert whole.rows is not None
+        known = of_its_own_size(spec, key, whole.program, whole.rows)
+        known = structs.replace(known, compile_seconds=time.perf_counter() - start, is_fresh=is_fresh)
+        call = padding_call(spec, whole.call, size, whole.rows)
+        return Executable(known, call, whole.problems, whole.weights)
+
+    def _of_padded(self, spec: ProgramSpec) -> tuple[Executable, bool]:
+        """The program of a padded batch, and whether it was compiled by this call."""
+        key = spec.key()
+        with self._lock:
+            turn = self._turns.setdefault(key, threading.Lock())
+        try:
+            with turn:
+                held = self._held(key)
+                return (held, False) if held is not None else (self._executable(spec), True)
+        finally:
+            with self._lock:
+                self._turns.pop(key, None)
 
     def run(
         self, key: bytes, arguments: Sequence[np.ndarray], seeds_weights: int, seeds_random: int
@@ -235,9 +283,10 @@ class Executor:
         if loss is None and spec.kind in program.NEED_LOSS:
             raise Problem(Reason.MISSING_FIELD, "derivatives of a loss need one", field="loss")
         program.check_capabilities(spec, network)
+        padding = program.find_padding(spec, network, loss) if spec.padded else None
 
         def compile_choice(choice: Checkpointing) -> Compiled:
-            computation = self._build(spec, network, loss, choice)
+            computation = dataclasses.replace(self._build(spec, network, loss, choice), padding=padding)
             if not program.takes_gradients(computation):
                 return lower(computation).compile()
             return _after(self._executable(structs.replace(spec, kind="gradients", trace=Request())), computation)
@@ -260,7 +309,9 @@ class Executor:
         )
         facts = {"kind": spec.kind, "peak_bytes": known.peak_bytes, "seconds": round(known.compile_seconds, 3)}
         _LOGGER.info("compiled", extra=facts | ({"checkpointing": choice.value} if choice else {}))
-        return Executable(known, compiled.call, compiled.found.problems, self._weights(spec, compiled.computation))
+        weights = self._weights(spec, compiled.computation)
+        examples = None if padding is None else tuple(padding.rows_of(spec, one) for one in known.results)
+        return Executable(known, compiled.call, compiled.found.problems, weights, examples)
 
     def _weights(self, spec: ProgramSpec, computation: program.Computation) -> Callable[[int], Sequence[jax.Array]]:
         """Those that do not come with a run, given the seed."""

@@ -16,7 +16,7 @@ from gradserve_server.common.budget import Budget, Purpose, Reservation
 from gradserve_server.common.config import Settings
 from gradserve_server.common.errors import Problem, Reason, ValuesNeeded
 from gradserve_server.common.metrics import Metrics
-from gradserve_server.common.specs import DescribeSpec, NetworkSource
+from gradserve_server.common.specs import DescribeSpec, NetworkSource, Program, ProgramSpec
 from gradserve_server.common.unknown_fields import refuse_unknown
 from gradserve_server.front import convert
 from gradserve_server.front.answers import tensor_spec
@@ -246,7 +246,7 @@ class Engine:
             if prepared is None:
                 caller.compiling()
                 start = time.perf_counter()
-                get = functools.partial(self._programs.get, asked.key, asked.spec, self._worker.prepare)
+                get = functools.partial(self._programs.get, asked.key, asked.spec, self._prepare)
                 try:
                     prepared = self._again(caller, get, tries)
                 except ValuesNeeded as needed:
@@ -268,7 +268,8 @@ class Engine:
                 done = time.perf_counter()
                 execute = run.execute_seconds
                 queue = max(0.0, done - start - execute)
-                times = Times(queue, compile_seconds, execute, 1, task.examples, program.checkpointing)
+                examples = program.padded_examples or task.examples
+                times = Times(queue, compile_seconds, execute, 1, examples, program.checkpointing)
                 finished.reply = kind.answer(program, run.results, task, times, split=split)
             except (ProgramMissing, WorkerDied) as error:
                 finished.close()
@@ -291,6 +292,12 @@ class Engine:
             hint="The server's max_programs may be too small for its load.",
             retry_seconds=1.0,
         )
+
+    def _prepare(self, spec: ProgramSpec) -> Program:
+        program = self._worker.prepare(spec)
+        if program.is_fresh:
+            self._metrics.count_compilation()
+        return program
 
     def _allocate(self, prepared: Prepared, task: convert.Task) -> Finished:
         """Memory for a run."""

@@ -132,6 +132,7 @@ def _options(content: bytes) -> Options:
         checkpointing=_CHECKPOINTINGS[message.checkpointing],
         precision=_PRECISIONS[message.precision],
         micro_batches=max(message.micro_batches, 1),
+        exact_batch=message.exact_batch,
     )
 
 

@@ -78,16 +78,18 @@ class Unreduced:
         weights: None, or example weights that broadcast over the values.
         reduction: how they become one.
         weights_name: tensor of the batch that the weights are; empty where there are none.
+        present: None, or for each of the values whether it counts; the others are of padding.
     """
 
     values: jax.Array
     weights: jax.Array | None
     reduction: Reduction = dataclasses.field(metadata={"static": True})
     weights_name: str = dataclasses.field(metadata={"static": True})
+    present: jax.Array | None = None
 
     def reduced(self) -> LossValue:
         """The loss that they come to; see `reduction.reduce`."""
-        return LossValue(*reduce(self.values, self.weights, self.reduction), {})
+        return LossValue(*reduce(self.values, self.weights, self.reduction, self.present), {})
 
 
 class Loss(abc.ABC):

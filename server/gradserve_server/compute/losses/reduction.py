@@ -42,7 +42,9 @@ def fit_weights(weights: jax.Array, shape: tuple[int, ...], field: str) -> jax.A
     return weights.reshape(weights.shape + (1,) * (len(shape) - weights.ndim))
 
 
-def reduce(values: jax.Array, weights: jax.Array | None, reduction: Reduction) -> tuple[jax.Array, jax.Array]:
+def reduce(
+    values: jax.Array, weights: jax.Array | None, reduction: Reduction, present: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array]:
     """The loss, and the sum of weights that combines the losses of parts of a batch.
 
     Mean: sum(w v) / sum(w) with w broadcast to the values, 0 if all w are 0; the sum of weights is that divisor. Sum:
@@ -56,9 +58,15 @@ def reduce(values: jax.Array, weights: jax.Array | None, reduction: Reduction) -
         values: one number for each element or position; the first axis counts examples.
         weights: None, or what `fit_weights` made, in the type of the values.
         reduction: which.
+        present: None, or for each of the values whether it counts: the others are left out, whatever they are.
     """
     if values.ndim == 0:
         return values, jnp.ones((), values.dtype)
+    if present is not None:
+        values = jnp.where(present, values, 0)
+        if weights is None:
+            return _reduce_present(values, present, reduction)
+        weights = jnp.where(present, weights, 0)
     if weights is None:
         total = jnp.sum(values)
         count = values.shape[0] if reduction == "sum_then_mean" else math.prod(values.shape)
@@ -75,3 +83,13 @@ def reduce(values: jax.Array, weights: jax.Array | None, reduction: Reduction) -
         return total, divisor
     # Weights of both signs may cancel out: then there is no mean, and the loss says so by not being finite.
     return total / jnp.where(none, 1, divisor), divisor
+
+
+def _reduce_present(values: jax.Array, present: jax.Array, reduction: Reduction) -> tuple[jax.Array, jax.Array]:
+    """As `reduce` without weights, of values that are 0 where they do not count."""
+    total = jnp.sum(values)
+    if reduction == "sum_then_mean":
+        present = jnp.any(present.reshape(present.shape[0], -1), axis=1)
+    # Counted in integers, which floating-point sums of many ones are not.
+    divisor = jnp.sum(present, dtype=jnp.int64).astype(values.dtype)
+    return (total if reduction == "sum" else total / jnp.maximum(divisor, 1)), divisor

@@ -15,6 +15,7 @@ from gradserve_server.compute.losses import Loss
 from gradserve_server.compute.network import Network, Signature, bind
 from gradserve_server.compute.program.capabilities import check_capabilities
 from gradserve_server.compute.program.computation import Computation
+from gradserve_server.compute.program.padding import PRESENT
 
 
 def build(spec: ProgramSpec, network: Network, loss: Loss | None) -> Computation:
@@ -115,6 +116,8 @@ def check_weights(signature: Signature, weights: tuple[ArraySpec, ...], own: Con
 
 def _check_batch_names(network: Network, loss: Loss | None, spec: ProgramSpec) -> None:
     known = {one.name for one in network.inputs} | (loss.tensors if loss else frozenset())
+    if spec.padded:
+        known |= {PRESENT}
     for one in spec.batch:
         if one.name not in known:
             raise Problem(

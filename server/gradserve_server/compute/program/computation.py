@@ -17,6 +17,7 @@ from gradserve_server.compute.losses import Loss, LossValue, Tensors, Unreduced
 from gradserve_server.compute.network import Context, Network, Signature
 from gradserve_server.compute.precision import DTYPES, widened
 from gradserve_server.compute.program.absent_rows import present_rows, without_absent_rows
+from gradserve_server.compute.program.padding import Padding
 from gradserve_server.compute.tape import Tape
 
 Arrays = dict[str, jax.Array]
@@ -80,6 +81,7 @@ class Computation:
         spec: what was asked.
         weights: forms of all weights, statistics included: first the network's own, then those that were sent.
         selected: parameters to differentiate, in forward order.
+        padding: of a padded batch, where its examples lie.
     """
 
     network: Network
@@ -89,6 +91,7 @@ class Computation:
     spec: ProgramSpec
     weights: tuple[ArraySpec, ...]
     selected: tuple[str, ...]
+    padding: Padding | None = None
 
     def arguments(
         self,
@@ -173,7 +176,8 @@ class Computation:
         if self.loss is None:
             return []
         tensors = Tensors(outputs, arguments.batch, arguments.parameters, arguments.vectors)
-        return self.loss.unreduced(tensors, dataclasses.replace(context, dtype=self.dtype))
+        values = self.loss.unreduced(tensors, dataclasses.replace(context, dtype=self.dtype))
+        return values if self.padding is None else self.padding.without_added(values, arguments.batch)
 
     def _present(self, batch: Arrays) -> jax.Array | None:
         """For each example, whether it counts; None where there are no weights."""
