@@ -107,6 +107,7 @@ class AsyncClient:
         loss_scale: float | None = None,
         checkpointing: Checkpointing | None = None,
         micro_batches: int | None = None,
+        exact_batch: bool = False,
         timeout: float | None = None,
     ) -> GradientResult:
         """As `Client.gradients`."""
@@ -133,6 +134,7 @@ class AsyncClient:
             loss_scale=loss_scale,
             checkpointing=checkpointing,
             micro_batches=micro_batches,
+            exact_batch=exact_batch,
             is_held=self._connection.holds,
         )
         return await self._connection.run(call, timeout)
@@ -148,6 +150,7 @@ class AsyncClient:
         mode: Mode | None = None,
         seed: int = 0,
         precision: Precision | None = None,
+        exact_batch: bool = False,
         timeout: float | None = None,
     ) -> ForwardResult:
         """As `Client.forward`."""
@@ -160,6 +163,7 @@ class AsyncClient:
             mode=mode,
             seed=seed,
             precision=precision,
+            exact_batch=exact_batch,
             is_held=self._connection.holds,
         )
         return await self._connection.run(call, timeout)

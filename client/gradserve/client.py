@@ -116,6 +116,7 @@ class Client:
         loss_scale: float | None = None,
         checkpointing: Checkpointing | None = None,
         micro_batches: int | None = None,
+        exact_batch: bool = False,
         timeout: float | None = None,
     ) -> GradientResult:
         """The loss of a batch and its gradients: forward and backward.
@@ -155,6 +156,8 @@ class Client:
             micro_batches: parts of the batch to compute one after the other, which takes less
                 memory; the result is that of the whole batch. Refused where examples depend on
                 each other.
+            exact_batch: compile for exactly this many examples. Else the server may pad the batch, which
+                changes no answer, so that batches of many sizes share a few programs.
             timeout: seconds, in place of the client's; `math.inf` waits for as long as it takes.
 
         Raises:
@@ -183,6 +186,7 @@ class Client:
             loss_scale=loss_scale,
             checkpointing=checkpointing,
             micro_batches=micro_batches,
+            exact_batch=exact_batch,
             is_held=self._connection.holds,
         )
         return self._connection.run(call, timeout)
@@ -198,6 +202,7 @@ class Client:
         mode: Mode | None = None,
         seed: int = 0,
         precision: Precision | None = None,
+        exact_batch: bool = False,
         timeout: float | None = None,
     ) -> ForwardResult:
         """The outputs of a network on a batch, and the loss if one is named.
@@ -214,6 +219,7 @@ class Client:
             mode: ``"training"`` or ``"inference"``; needed with dropout and batch normalization.
             seed: seed of what is random.
             precision: of the forward pass; that of the weights if None.
+            exact_batch: as for `gradients`.
             timeout: seconds, in place of the client's.
 
         Raises:
@@ -228,6 +234,7 @@ class Client:
             mode=mode,
             seed=seed,
             precision=precision,
+            exact_batch=exact_batch,
             is_held=self._connection.holds,
         )
         return self._connection.run(call, timeout)

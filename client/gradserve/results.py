@@ -39,11 +39,13 @@ class Timing:
         queue: waiting for its turn.
         compile: compiling; 0 if it was compiled before.
         execute: on the device.
+        padded_examples: how many examples the run was compiled for; more than were sent if the batch was padded.
     """
 
     queue: float
     compile: float
     execute: float
+    padded_examples: int = 0
 
 
 @final
@@ -360,6 +362,7 @@ def read_timing(message: service_pb2.Timing) -> Timing:
         queue=_seconds(message.queue),
         compile=_seconds(message.compile),
         execute=_seconds(message.execute),
+        padded_examples=message.padded_examples,
     )
 
 

@@ -20,6 +20,7 @@ from tests.benchmarks.peers.rows import measure_peers
 from tests.benchmarks.phases import measure_phases
 from tests.benchmarks.plots import draw_rows
 from tests.benchmarks.row import Row
+from tests.benchmarks.sizes import measure_sizes
 from tests.benchmarks.stream import measure_streams
 from tests.benchmarks.tracing import measure_traces
 
@@ -34,6 +35,7 @@ MEASUREMENTS = (
     measure_derivatives,
     measure_traces,
     measure_memory,
+    measure_sizes,
     measure_figures,
 )
 

@@ -54,6 +54,7 @@ def gradients(
     loss_scale: float | None = None,
     checkpointing: Checkpointing | None = None,
     micro_batches: int | None = None,
+    exact_batch: bool = False,
     is_held: IsHeld = nothing_held,
 ) -> Call[GradientResult]:
     """ComputeGradients; the arguments are those of `Client.gradients`, and which networks the server holds."""
@@ -71,7 +72,7 @@ def gradients(
         checked_names(outputs, "outputs"),
         checked_names(shared, "shared"),
     )
-    how = (mode, precision, checkpointing, parts_of(micro_batches))
+    how = (mode, precision, checkpointing, parts_of(micro_batches), exact_batch)
     tail: list[Piece] = [
         loss_field(loss, _Gradients.LOSS_FIELD_NUMBER),
         rest,
@@ -90,11 +91,12 @@ def forward(
     mode: Mode | None = None,
     seed: int = 0,
     precision: Precision | None = None,
+    exact_batch: bool = False,
     is_held: IsHeld = nothing_held,
 ) -> Call[ForwardResult]:
     """Forward; the arguments are those of `Client.forward`, and which networks the server holds."""
     rest = message_bytes(_Forward(outputs=checked_names(outputs, "outputs")))
-    how = (mode, precision, None, 0)
+    how = (mode, precision, None, 0, exact_batch)
     tail: list[Piece] = [rest, options_field(_Forward.OPTIONS_FIELD_NUMBER, how, seed)]
     if loss is not None:
         tail.append(loss_field(loss, _Forward.LOSS_FIELD_NUMBER))
@@ -118,7 +120,7 @@ def trace(
     """Trace; the arguments are those of `Client.trace`, and which networks the server holds."""
     most = whole(whole_tensors_up_to, "whole_tensors_up_to", 0)
     rest = message_bytes(_Trace(whole_tensors_up_to=most, names=checked_names(names, "names")))
-    how = (mode, precision, None, 0)
+    how = (mode, precision, None, 0, False)
     tail: list[Piece] = [
         loss_field(loss, _Trace.LOSS_FIELD_NUMBER),
         rest,

@@ -37,9 +37,9 @@ _CHECKPOINTINGS: dict[Any, _Options.Checkpointing] = {
 }
 LEAST_INTEGER = -(2**63)
 
-# Mode, precision, checkpointing and parts of the batch.
-How = tuple[Mode | None, Precision | None, Checkpointing | None, int]
-_Choices = tuple[_Options.Mode, _Options.Precision, _Options.Checkpointing, int]
+# Mode, precision, checkpointing, parts of the batch, and whether it is taken in exactly its own size.
+How = tuple[Mode | None, Precision | None, Checkpointing | None, int, bool]
+_Choices = tuple[_Options.Mode, _Options.Precision, _Options.Checkpointing, int, bool]
 
 _Number = TypeVar("_Number")
 
@@ -56,13 +56,14 @@ def options_field(number: int, how: How, seed: int, loss_scale: float | None = N
 
 def compute_options(how: How, seed: int) -> service_pb2.ComputeOptions:
     """The options as a message."""
-    mode, precision, checkpointing, micro_batches = _choices(how)
+    mode, precision, checkpointing, micro_batches, exact_batch = _choices(how)
     return _Options(
         mode=mode,
         precision=precision,
         checkpointing=checkpointing,
         seed=whole(seed, "seed", LEAST_INTEGER),
         micro_batches=micro_batches,
+        exact_batch=exact_batch,
     )
 
 
@@ -96,7 +97,7 @@ def _scale(loss_scale: float | None) -> float:
 
 @lru_cache(maxsize=256)
 def _cached_options(number: int, choices: _Choices, seed: int, loss_scale: float) -> bytes:
-    mode, precision, checkpointing, micro_batches = choices
+    mode, precision, checkpointing, micro_batches, exact_batch = choices
     content = message_bytes(
         _Options(
             mode=mode,
@@ -105,16 +106,18 @@ def _cached_options(number: int, choices: _Choices, seed: int, loss_scale: float
             seed=seed,
             loss_scale=loss_scale,
             micro_batches=micro_batches,
+            exact_batch=exact_batch,
         )
     )
     return field(number, len(content)) + content
 
 
 def _choices(how: How) -> _Choices:
-    mode, precision, checkpointing, micro_batches = how
+    mode, precision, checkpointing, micro_batches, exact_batch = how
     return (
         choice(_MODES, mode, "mode"),
         choice(_PRECISIONS, precision, "precision"),
         choice(_CHECKPOINTINGS, checkpointing, "checkpointing"),
         micro_batches,
+        exact_batch,
     )

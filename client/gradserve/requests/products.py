@@ -73,7 +73,7 @@ def jacobian_product(
             (_Jacobian.INPUT_TANGENTS_FIELD_NUMBER, of_inputs),
         ),
     )
-    how = (mode, precision, None, 0)
+    how = (mode, precision, None, 0, False)
     return call_of(_JACOBIAN_FORM, tensors, [options_field(_Jacobian.OPTIONS_FIELD_NUMBER, how, seed)], (how,))
 
 
@@ -97,7 +97,7 @@ def hessian_product(
     along = like_weights(vector, tensors, "vector")
     tensors = replace(tensors, tangents=((_Hessian.VECTOR_FIELD_NUMBER, along),))
     rest = message_bytes(_Hessian(matrix=choice(_MATRICES, matrix, "matrix")))
-    how = (mode, precision, checkpointing, 0)
+    how = (mode, precision, checkpointing, 0, False)
     tail: list[Piece] = [
         loss_field(loss, _Hessian.LOSS_FIELD_NUMBER),
         rest,

@@ -35,7 +35,7 @@ def describe(
         dimensions={name: whole(one, f"dimensions.{name}") for name, one in (dimensions or {}).items()},
     )
     if mode or precision or checkpointing or micro_batches:
-        request.options.CopyFrom(compute_options((mode, precision, checkpointing, parts_of(micro_batches)), 0))
+        request.options.CopyFrom(compute_options((mode, precision, checkpointing, parts_of(micro_batches), False), 0))
     if loss is not None:
         request.loss.CopyFrom(checked_loss(loss).message)
     selection = service_pb2.GradientSelection(

@@ -1,0 +1,18 @@
+"""Sizes that batches are padded to."""
+
+from __future__ import annotations
+
+from gradserve_server.compute.program import padded_size
+
+
+def test_sizes_have_two_significant_bits_and_hold_the_batch() -> None:
+    for examples in range(1, 5000):
+        size = padded_size(examples)
+        assert examples <= size < examples * 1.5
+        assert size.bit_length() <= 2 or size % (1 << (size.bit_length() - 2)) == 0
+        assert padded_size(size) == size
+
+
+def test_two_hundred_sizes_are_sixteen() -> None:
+    sizes = sorted({padded_size(examples) for examples in range(1, 201)})
+    assert sizes == [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256]
