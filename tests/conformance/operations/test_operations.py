@@ -1,4 +1,7 @@
-"""Each operation against NumPy: its value, its gradient, and both inside a repeated block."""
+"""Each operation against NumPy: its value, its gradient, and both inside a repeated block.
+
+Sizes that a row leaves open differ from each other, so that no axis is taken for another; any sizes in the long tests.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,12 @@ from tests.conformance.operations.rows import ROWS, Row
 TURNS = 3
 
 
-def few(examples: int) -> Callable[[Any], Any]:
-    return settings(max_examples=examples, derandomize=True, deadline=None, database=None)
+every_row = pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
 
 
-def generate(row: Row, data: st.DataObject) -> tuple[dict[str, np.ndarray], np.random.Generator]:
-    """Inputs x0, x1 and so on, of drawn shapes."""
-    sizes = {letter: data.draw(st.integers(row.least, row.least + 2), label=letter) for letter in letters(row)}
-    return fill(row, sizes)
+def different(row: Row) -> dict[str, int]:
+    """Sizes for the letters of a row, none like its neighbour."""
+    return {letter: row.least + 1 + index % 2 for index, letter in enumerate(letters(row))}
 
 
 def letters(row: Row) -> list[str]:
@@ -92,11 +93,22 @@ def floating(inputs: Arrays) -> dict[str, np.ndarray]:
     return {name: value for name, value in inputs.items() if value.dtype == np.float64}
 
 
-@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
-@few(3)
+@every_row
+def test_value_and_gradient_are_those_of_numpy(row: Row) -> None:
+    assert_conforms(row, different(row))
+
+
+@pytest.mark.long
+@every_row
+@settings(max_examples=5, derandomize=True, deadline=None, database=None)
 @given(data=st.data())
-def test_value_and_gradient_are_those_of_numpy(row: Row, data: st.DataObject) -> None:
-    inputs, generator = generate(row, data)
+def test_value_and_gradient_are_those_of_numpy_for_any_sizes(row: Row, data: st.DataObject) -> None:
+    sizes = st.integers(row.least, row.least + 2)
+    assert_conforms(row, {letter: data.draw(sizes, label=letter) for letter in letters(row)})
+
+
+def assert_conforms(row: Row, sizes: Mapping[str, int]) -> None:
+    inputs, generator = fill(row, sizes)
     specs = [spec(name, value.shape, value.dtype) for name, value in inputs.items()]
     network = load(graph(specs, *nodes(row, inputs)))
     found = signature(network, inputs)
@@ -122,15 +134,13 @@ def test_value_and_gradient_are_those_of_numpy(row: Row, data: st.DataObject) ->
     assert_gradients(row, {**result.parameters, **result.inputs}, slopes)
 
 
-@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
-@few(1)
-@given(data=st.data())
-def test_a_repeated_block_of_it_is_numpy_again_and_again(row: Row, data: st.DataObject) -> None:
+@every_row
+def test_a_repeated_block_of_it_is_numpy_again_and_again(row: Row) -> None:
     """Feeds the result back where it has the form of what was taken.
 
     Elsewhere the turn is carry + mean(sin(result)^2), which keeps any shape and what is positive positive.
     """
-    inputs, generator = generate(row, data)
+    inputs, generator = fill(row, different(row))
     if not inputs or inputs["x0"].dtype != np.float64:
         # What is carried must be differentiable: a value beside the operation.
         inputs = {"carry": generator.normal(size=(2,)), **inputs}
