@@ -67,6 +67,11 @@ class Settings(BaseSettings):
         description="Calls that a worker has under way at once; further ones wait their turn.",
     )
     threads: int = Field(64, ge=1, description="Threads that answer calls, waiting ones included.")
+    batching: bool = Field(
+        True,
+        description="Compute requests of one small program that wait for the device in one run, each with the bits that"
+        " it gets alone.",
+    )
     drain_seconds: float = Field(20.0, ge=0, description="How long calls under way may take to end at a stop.")
     log_format: Literal["json", "text"] = Field("json", description="Form of the log on standard error.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")

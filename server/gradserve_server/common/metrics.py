@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from typing import final
@@ -55,6 +56,36 @@ class _Seconds(Collector):
 
 
 @final
+class _Requests(Collector):
+    """A histogram of how many requests shared a run; see `_Seconds` for why it is not Prometheus' own."""
+
+    _SIZES = (1, 2, 4, 8, 16)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._runs = [0] * len(self._SIZES)
+        self._requests = 0
+
+    def observe(self, requests: int) -> None:
+        """Adds a run."""
+        with self._lock:
+            self._runs[bisect.bisect_left(self._SIZES, requests)] += 1
+            self._requests += requests
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """What was observed, as Prometheus takes it."""
+        with self._lock:
+            runs, requests = list(itertools.accumulate(self._runs)), self._requests
+        buckets = [(str(float(size)), float(count)) for size, count in zip(self._SIZES, runs, strict=True)]
+        yield HistogramMetricFamily(
+            "gradserve_run_requests",
+            "Requests computed in one run.",
+            buckets=[*buckets, ("+Inf", float(runs[-1]))],
+            sum_value=float(requests),
+        )
+
+
+@final
 class Metrics:
     """Counters and histograms, those of a method looked up once so that observing them is cheap."""
 
@@ -65,6 +96,8 @@ class Metrics:
         )
         self._seconds = _Seconds()
         self.registry.register(self._seconds)
+        self._run_requests = _Requests()
+        self.registry.register(self._run_requests)
         self._gauge = Gauge("gradserve_memory_bytes", "Bytes reserved.", ("purpose",), registry=self.registry)
         self._programs = Gauge("gradserve_programs", "Compiled programs held.", registry=self.registry)
         self._compilations = Counter(
@@ -82,6 +115,10 @@ class Metrics:
     def observe(self, method: str, *phases: tuple[str, float]) -> None:
         """Adds the seconds that phases of one call took."""
         self._seconds.observe(method, phases)
+
+    def observe_run(self, requests: int) -> None:
+        """Counts a run, with how many requests shared it."""
+        self._run_requests.observe(requests)
 
     def count(self, method: str, code: str) -> None:
         """Counts an answer."""

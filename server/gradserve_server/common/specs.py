@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from gradserve_server.common import tracing
+from gradserve_server.common.errors import ProblemData
 
 
 class ArraySpec(msgspec.Struct, frozen=True, array_like=True):
@@ -159,6 +160,7 @@ class ProgramSpec(msgspec.Struct, frozen=True, array_like=True):
         trace: what is asked of a trace; of kind ``trace`` only.
         matrix: which second derivatives; of kind ``hessian_product`` only.
         padded: whether the batch has examples that were not sent, and says which; no caller asks for that.
+        requests: how many of them one run has room for; where it is more than one, `Program` has all arrays stacked.
     """
 
     kind: Literal["gradients", "forward", "trace", "jacobian_product", "hessian_product"]
@@ -176,6 +178,7 @@ class ProgramSpec(msgspec.Struct, frozen=True, array_like=True):
     trace: tracing.Request = tracing.Request()
     matrix: Matrix = Matrix.HESSIAN
     padded: bool = False
+    requests: int = 1
 
     def key(self) -> bytes:
         """Stands for the spec, which holds a whole network and so is too large to keep."""
@@ -195,7 +198,7 @@ class ResultSpec(msgspec.Struct, frozen=True, array_like=True):
 
     Groups: ``numbers`` (one float64 vector, entries named by `Program.numbers`), ``gradient``, ``input_gradient``,
     ``output``, ``updated_statistic``, ``example`` (``losses`` and ``norms``), ``output_tangent``, ``product``; of a
-    trace ``statistics`` (one matrix), ``value``, ``gradient``.
+    trace ``statistics`` (one matrix), ``value``, ``gradient``; of a run of many requests ``failed``.
     """
 
     group: str
@@ -241,6 +244,10 @@ class Program(msgspec.Struct, frozen=True, array_like=True):
         checkpointing: what is kept for the backward pass; None where there is none.
         padded_examples: of a program that pads its batch, to how many examples; 0 where it does not.
         is_fresh: whether it was compiled to be answered, and not found.
+        can_group: whether requests may share a run; of a program that runs many, whether each gets the bits that it
+            gets alone.
+        problems: of a program that runs many requests, what is wrong with one of them where its row of the last
+            result, of group ``failed``, is true.
     """
 
     key: bytes
@@ -253,6 +260,8 @@ class Program(msgspec.Struct, frozen=True, array_like=True):
     checkpointing: Checkpointing | None = None
     padded_examples: int = 0
     is_fresh: bool = True
+    can_group: bool = False
+    problems: tuple[ProblemData, ...] = ()
 
 
 class DescribeSpec(msgspec.Struct, frozen=True, array_like=True):

@@ -38,6 +38,7 @@ from gradserve_server.compute import flops, losses, program, rows
 from gradserve_server.compute.fitting import find_fitting
 from gradserve_server.compute.frontends import graph, onnx, stablehlo
 from gradserve_server.compute.frontends.graph.operations import NAMES
+from gradserve_server.compute.grouping import gives_same_bits, is_small
 from gradserve_server.compute.losses import Loss, load_loss
 from gradserve_server.compute.lowering import Compiled, Lowered, lower, sent
 from gradserve_server.compute.network import Capability, Network, Signature
@@ -117,7 +118,7 @@ class Executor:
         """What pads its batch and runs the program of that; None where the batch is to be taken as it is."""
         examples = program.examples_of(spec)
         size = program.padded_size(examples)
-        if not self._limits.pad_batches or size == examples or not program.may_be_padded(spec):
+        if not self._limits.pad_batches or size == examples or spec.requests > 1 or not program.may_be_padded(spec):
             return None
         family = program.resized(spec, 0).key()
         with self._lock:
@@ -137,7 +138,8 @@ class Executor:
             return None
         assert whole.rows is not None
         known = of_its_own_size(spec, key, whole.program, whole.rows)
-        known = structs.replace(known, compile_seconds=time.perf_counter() - start, is_fresh=is_fresh)
+        seconds = time.perf_counter() - start
+        known = structs.replace(known, compile_seconds=seconds, is_fresh=is_fresh, can_group=False)
         call = padding_call(spec, whole.call, size, whole.rows)
         return Executable(known, call, whole.problems, whole.weights)
 
@@ -279,6 +281,7 @@ class Executor:
 
     def _compile_known(self, key: bytes, spec: ProgramSpec, start: float) -> Executable:
         network = self._network(spec.network).specialized({one.array.name: one.read() for one in spec.static})
+        alone = self._executable(structs.replace(spec, requests=1)) if spec.requests > 1 else None
         loss: Loss | None = load_loss(spec.loss, self._limits) if spec.loss else None
         if loss is None and spec.kind in program.NEED_LOSS:
             raise Problem(Reason.MISSING_FIELD, "derivatives of a loss need one", field="loss")
@@ -293,25 +296,38 @@ class Executor:
 
         choice, compiled = find_fitting(
             program.checkpointing_choices(spec.kind, network),
-            spec.options.checkpointing,
+            (alone and alone.program.checkpointing) or spec.options.checkpointing,
             compile_choice,
             self._limits.memory_bytes,
         )
+        found, arguments = compiled.found, sent(compiled.computation)
+        weights = self._weights(spec, compiled.computation)
+        if alone is not None:
+            forms = alone.program.arguments
+            can_group = gives_same_bits(alone.call, compiled.call, alone.weights(0), forms, spec.requests)
+        else:
+            can_share = spec.weights is not None and not program.takes_gradients(compiled.computation)
+            can_group = can_share and spec.kind != "trace" and is_small(arguments, found.results)
         known = Program(
             key=key,
-            arguments=sent(compiled.computation),
-            results=compiled.found.results,
-            numbers=compiled.found.numbers,
+            arguments=arguments,
+            results=found.results,
+            numbers=found.numbers,
             peak_bytes=compiled.footprint.peak,
             compile_seconds=time.perf_counter() - start,
-            layout=compiled.found.layout,
+            layout=found.layout,
             checkpointing=choice,
+            can_group=can_group,
+            # Of one request alone they are raised; of many, each hears of its own.
+            problems=() if alone is None else tuple(one.data() for one in found.problems),
         )
         facts = {"kind": spec.kind, "peak_bytes": known.peak_bytes, "seconds": round(known.compile_seconds, 3)}
+        if alone is not None:
+            facts |= {"requests": spec.requests, "same_bits": can_group}
         _LOGGER.info("compiled", extra=facts | ({"checkpointing": choice.value} if choice else {}))
-        weights = self._weights(spec, compiled.computation)
         examples = None if padding is None else tuple(padding.rows_of(spec, one) for one in known.results)
-        return Executable(known, compiled.call, compiled.found.problems, weights, examples)
+        problems = found.problems if alone is None else ()
+        return Executable(known, compiled.call, problems, weights, examples)
 
     def _weights(self, spec: ProgramSpec, computation: program.Computation) -> Callable[[int], Sequence[jax.Array]]:
         """Those that do not come with a run, given the seed."""

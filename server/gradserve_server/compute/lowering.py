@@ -15,6 +15,7 @@ from gradserve_server.common.specs import ArraySpec, Checkpointing, Footprint, O
 from gradserve_server.common.tracing import Layout
 from gradserve_server.compute import program
 from gradserve_server.compute.checkpointing import RECOMPUTED_LATE
+from gradserve_server.compute.grouping import grouped, stacked_arguments, stacked_results
 from gradserve_server.compute.jaxprs import has_convolution
 from gradserve_server.compute.miscompiled import APART, is_miscompiled
 from gradserve_server.compute.network import Network
@@ -77,9 +78,10 @@ class Lowered:
 
 
 def sent(computation: program.Computation) -> tuple[ArraySpec, ...]:
-    """Forms of the arrays that come with each request, in the order of the program's arguments."""
+    """Forms of the arrays that come with each run, in the order of the program's arguments."""
     spec = computation.spec
-    return (*(spec.weights or ()), *spec.batch, *spec.vectors)
+    arrays = (*(spec.weights or ()), *spec.batch, *spec.vectors)
+    return arrays if spec.requests == 1 else stacked_arguments(arrays, spec.requests)
 
 
 def lower(computation: program.Computation, gradients: Sequence[ArraySpec] = ()) -> Lowered:
@@ -110,8 +112,18 @@ def lower(computation: program.Computation, gradients: Sequence[ArraySpec] = ())
 
     forms = [jax.ShapeDtypeStruct(one.shape, one.dtype) for group in groups for one in group]
     try:
-        traced = jax.jit(rewritten(function, _rules(spec.options))).trace(*forms, jax.ShapeDtypeStruct((), jnp.int64))
-        return Lowered(computation, traced.jaxpr.jaxpr, _lowered(traced, computation.network), found[0])
+        run = rewritten(function, _rules(spec.options))
+        if spec.requests > 1:
+            # Those of the network come first.
+            own = len(computation.weights) - len(spec.weights or ())
+            run = grouped(run, own, spec.requests)
+            forms = [*forms[:own], *(jax.ShapeDtypeStruct(one.shape, one.dtype) for one in sent(computation))]
+        traced = jax.jit(run).trace(*forms, jax.ShapeDtypeStruct((), jnp.int64))
+        known = found[0]
+        if spec.requests > 1:
+            results = stacked_results(known.results, len(known.problems), spec.requests)
+            known = dataclasses.replace(known, results=results)
+        return Lowered(computation, traced.jaxpr.jaxpr, _lowered(traced, computation.network), known)
     except ValueError as error:
         if not computation.network.irreversible or "Reverse-mode differentiation" not in str(error):
             raise

@@ -6,10 +6,13 @@ import contextlib
 import dataclasses
 import functools
 import importlib.metadata
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol, Self, TypeVar, final
+
+import numpy as np
 
 from gradserve.v1 import gradient_service_pb2 as service
 from gradserve_server.common.budget import Budget, Purpose, Reservation
@@ -23,6 +26,7 @@ from gradserve_server.front.answers import tensor_spec
 from gradserve_server.front.artifacts.service import message as digest_message
 from gradserve_server.front.artifacts.store import Digest, Store
 from gradserve_server.front.forms import Reply, Times
+from gradserve_server.front.groups import Apart, Groups, Share
 from gradserve_server.front.kinds import Kind
 from gradserve_server.front.losses import read_loss
 from gradserve_server.front.options import CHECKPOINTING_NUMBERS, loss_scale_of, options_of, selection_of
@@ -45,9 +49,13 @@ class Caller(Protocol):
 
     Attributes:
         request_bytes: the request as it came; they are reserved already.
+        identity: equal for requests that came the same way.
     """
 
     request_bytes: int
+
+    @property
+    def identity(self) -> Hashable: ...
 
     def check(self) -> None:
         """Raises a `Problem` if the caller has given up or its deadline has passed."""
@@ -78,23 +86,44 @@ class _Tries:
 class Finished:
     """An answer, and the memory that its tensors lie in until `close`."""
 
-    __slots__ = ("block", "reply", "reservation")
+    __slots__ = ("_held", "reply")
 
-    def __init__(self, block: Block, reservation: Reservation) -> None:
-        self.block = block
-        self.reservation = reservation
+    def __init__(self, *held: Block | Reservation | Share) -> None:
+        self._held = held
         self.reply = Reply(b"")
 
     def close(self) -> None:
         """Gives the memory back; a second time does nothing."""
-        self.block.close()
-        self.reservation.close()
+        for one in self._held:
+            one.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class _Ran:
+    """What a run gave a request.
+
+    Attributes:
+        finished: holds the memory of the results.
+        results: in the order of the program's.
+        execute: seconds on the device.
+        waited: seconds before.
+        fill: seconds for copying its arrays, where it ran alone.
+        requests: how many shared the run.
+    """
+
+    finished: Finished
+    results: Sequence[np.ndarray]
+    execute: float
+    waited: float
+    fill: float = 0.0
+    requests: int = 1
 
 
 @final
@@ -109,6 +138,7 @@ class Engine:
         self._templates = Templates()
         self._static_inputs = StaticInputs()
         self.budget = Budget(settings.memory_budget)
+        self._groups = Groups(worker, self.budget, metrics, settings.max_programs) if settings.batching else None
         most = settings.memory_budget // 4 if settings.store_bytes is None else settings.store_bytes
         self.store = Store(self.budget, worker.region, most)
         for purpose in Purpose:
@@ -238,6 +268,7 @@ class Engine:
         """Makes the program if there is none, runs it in memory of the budget, and makes the answer of its results."""
         compile_seconds = 0.0
         tries = _Tries()
+        groups = self._groups
         # With the values of its static inputs, as far as they are known to be that.
         asked = self._static_inputs.complete(task)
         for _ in range(_TRIES + _TRIES):
@@ -259,29 +290,27 @@ class Engine:
             self._check_fits(prepared, caller.request_bytes)
             if not split:
                 _check_one_message(prepared)
-            finished = self._allocate(prepared, task)
             try:
-                filling = time.perf_counter()
-                finished.block.fill(task.arrays)
-                start = time.perf_counter()
-                run = self._worker.run(program, finished.block, task.seeds)
-                done = time.perf_counter()
-                execute = run.execute_seconds
-                queue = max(0.0, done - start - execute)
-                examples = program.padded_examples or task.examples
-                times = Times(queue, compile_seconds, execute, 1, examples, program.checkpointing)
-                finished.reply = kind.answer(program, run.results, task, times, split=split)
+                ran = self._run(prepared, asked, caller, groups)
             except (ProgramMissing, WorkerDied) as error:
-                finished.close()
                 self._programs.forget(asked.key, prepared)
                 if isinstance(error, WorkerDied):
                     tries.died()
                 continue
+            except Apart:
+                groups = None
+                continue
+            done = time.perf_counter()
+            finished = ran.finished
+            examples = program.padded_examples or task.examples
+            times = Times(ran.waited, compile_seconds, ran.execute, ran.requests, examples, program.checkpointing)
+            try:
+                finished.reply = kind.answer(program, ran.results, task, times, split=split)
             except BaseException:
                 finished.close()
                 raise
-            answered = time.perf_counter()
-            phases = [("fill", start - filling), ("queue", queue), ("execute", execute), ("answer", answered - done)]
+            answered = time.perf_counter() - done
+            phases = [("fill", ran.fill), ("queue", ran.waited), ("execute", ran.execute), ("answer", answered)]
             if compile_seconds:
                 phases.append(("compile", compile_seconds))
             self._metrics.observe(kind.method, *phases)
@@ -299,8 +328,26 @@ class Engine:
             self._metrics.count_compilation()
         return program
 
-    def _allocate(self, prepared: Prepared, task: convert.Task) -> Finished:
-        """Memory for a run."""
+    def _run(self, prepared: Prepared, task: convert.Task, caller: Caller, groups: Groups | None) -> _Ran:
+        """One run: of this request alone, or with others that wait."""
+        turns = groups.turns(prepared) if groups else None
+        if groups is None or turns is None:
+            return self._run_alone(prepared, task, 0.0)
+        start = time.perf_counter()
+        row = groups.enter(turns, prepared, task, caller)
+        waited = time.perf_counter() - start
+        if row is not None:
+            waited = max(0.0, waited - row.execute_seconds)
+            return _Ran(Finished(row.share), row.results, row.execute_seconds, waited, requests=row.requests)
+        seconds = math.inf
+        try:
+            ran = self._run_alone(prepared, task, waited)
+            seconds = ran.execute
+        finally:
+            turns.leave(seconds)
+        return ran
+
+    def _run_alone(self, prepared: Prepared, task: convert.Task, waited: float) -> _Ran:
         reservation = self.budget.reserve(
             (Purpose.BLOCKS, prepared.block_bytes), (Purpose.EXECUTION, prepared.program.peak_bytes)
         )
@@ -309,7 +356,18 @@ class Engine:
         except BaseException:
             reservation.close()
             raise
-        return Finished(block, reservation)
+        finished = Finished(block, reservation)
+        try:
+            filling = time.perf_counter()
+            block.fill(task.arrays)
+            start = time.perf_counter()
+            run = self._worker.run(prepared.program, block, task.seeds)
+        except BaseException:
+            finished.close()
+            raise
+        waited += max(0.0, time.perf_counter() - start - run.execute_seconds)
+        self._metrics.observe_run(1)
+        return _Ran(finished, run.results, run.execute_seconds, waited, start - filling)
 
     def _check_fits(self, prepared: Prepared, request_bytes: int) -> None:
         """Refuses what would not fit if there were no other request: waiting cannot help it."""

@@ -41,6 +41,10 @@ class _Caller:
         self._context = context
         self._told = False
 
+    @property
+    def identity(self) -> str:
+        return self._context.peer()
+
     def check(self) -> None:
         remaining: float | None = self._context.time_remaining()
         if remaining is not None and remaining <= 0:

@@ -28,15 +28,17 @@ class Pending:
         request: the same as a message; None where nothing follows it.
         request_bytes: of the request and its attachments; reserved.
         started: when it was opened.
+        identity: of its stream.
     """
 
-    def __init__(self, request_id: int, kind: Kind, content: bytes, timeout: float | None) -> None:
+    def __init__(self, request_id: int, kind: Kind, content: bytes, timeout: float | None, identity: int = 0) -> None:
         self.request_id = request_id
         self.kind = kind
         self.content = content
         self.request: Message | None = None
         self.request_bytes = len(content)
         self.started = time.perf_counter()
+        self.identity = identity
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._cancelled = threading.Event()
         self._reservations: list[Reservation] = []

@@ -136,7 +136,7 @@ class Session:
                     given=str(part.request_id),
                 )
             kind, content = part.opens
-            self._open(Pending(part.request_id, kind, content, part.timeout))
+            self._open(Pending(part.request_id, kind, content, part.timeout, id(self)))
         elif pending is None:
             # It has failed, or is answered already.
             if part.request_id not in self._failed:
