@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 import gradserve as gs
+from tests.benchmarks.callers import measure_callers
 from tests.benchmarks.derivatives import measure_derivatives
 from tests.benchmarks.figures import measure_figures
 from tests.benchmarks.health import measure_health
@@ -28,6 +29,7 @@ OUTPUT = Path("build/benchmarks.json")
 PLOT = Path("build/benchmarks.svg")
 MEASUREMENTS = (
     measure_inline,
+    measure_callers,
     measure_streams,
     measure_health,
     measure_peers,

@@ -44,7 +44,7 @@ def serve(bytes_down: int) -> None:
             "Chunks": grpc.stream_stream_rpc_method_handler(chunks),
         },
     )
-    server = grpc.server(concurrent.futures.ThreadPoolExecutor(8), handlers=[handler], options=OPTIONS)
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(16), handlers=[handler], options=OPTIONS)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     print(port, flush=True)
@@ -77,13 +77,18 @@ def chunk_echo(bytes_up: int, bytes_down: int) -> Iterator[Callable[[], Any]]:
 
 @contextlib.contextmanager
 def _channel(bytes_down: int) -> Iterator[grpc.Channel]:
+    with echo_server(bytes_down) as address, grpc.insecure_channel(address, options=OPTIONS) as channel:
+        yield channel
+
+
+@contextlib.contextmanager
+def echo_server(bytes_down: int) -> Iterator[str]:
+    """The address of a server in a process of its own that answers with so many bytes."""
     command = [sys.executable, "-m", "tests.benchmarks.echo", str(bytes_down)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdin is not None
-        address = f"127.0.0.1:{int(process.stdout.readline())}"
-        with grpc.insecure_channel(address, options=OPTIONS) as channel:
-            yield channel
+        yield f"127.0.0.1:{int(process.stdout.readline())}"
         process.stdin.close()
 
 

@@ -244,8 +244,7 @@ class Program(msgspec.Struct, frozen=True, array_like=True):
         checkpointing: what is kept for the backward pass; None where there is none.
         padded_examples: of a program that pads its batch, to how many examples; 0 where it does not.
         is_fresh: whether it was compiled to be answered, and not found.
-        can_group: whether requests may share a run; of a program that runs many, whether each gets the bits that it
-            gets alone.
+        can_group: whether requests may share a run.
         problems: of a program that runs many requests, what is wrong with one of them where its row of the last
             result, of group ``failed``, is true.
     """

@@ -38,7 +38,7 @@ from gradserve_server.compute import flops, losses, program, rows
 from gradserve_server.compute.fitting import find_fitting
 from gradserve_server.compute.frontends import graph, onnx, stablehlo
 from gradserve_server.compute.frontends.graph.operations import NAMES
-from gradserve_server.compute.grouping import gives_same_bits, is_small
+from gradserve_server.compute.grouping import gives_same_bits, is_small, one_after_another
 from gradserve_server.compute.losses import Loss, load_loss
 from gradserve_server.compute.lowering import Compiled, Lowered, lower, sent
 from gradserve_server.compute.network import Capability, Network, Signature
@@ -302,12 +302,12 @@ class Executor:
         )
         found, arguments = compiled.found, sent(compiled.computation)
         weights = self._weights(spec, compiled.computation)
-        if alone is not None:
-            forms = alone.program.arguments
-            can_group = gives_same_bits(alone.call, compiled.call, alone.weights(0), forms, spec.requests)
-        else:
-            can_share = spec.weights is not None and not program.takes_gradients(compiled.computation)
-            can_group = can_share and spec.kind != "trace" and is_small(arguments, found.results)
+        call = compiled.call
+        if alone is not None and not gives_same_bits(
+            alone.call, call, alone.weights(0), alone.program.arguments, spec.requests
+        ):
+            call = one_after_another(alone.call, len(alone.weights(0)), spec.requests)
+        can_share = spec.weights is not None and not program.takes_gradients(compiled.computation)
         known = Program(
             key=key,
             arguments=arguments,
@@ -317,17 +317,17 @@ class Executor:
             compile_seconds=time.perf_counter() - start,
             layout=found.layout,
             checkpointing=choice,
-            can_group=can_group,
+            can_group=can_share and spec.kind != "trace" and is_small(arguments, found.results),
             # Of one request alone they are raised; of many, each hears of its own.
             problems=() if alone is None else tuple(one.data() for one in found.problems),
         )
         facts = {"kind": spec.kind, "peak_bytes": known.peak_bytes, "seconds": round(known.compile_seconds, 3)}
         if alone is not None:
-            facts |= {"requests": spec.requests, "same_bits": can_group}
+            facts |= {"requests": spec.requests, "looped": call is compiled.call}
         _LOGGER.info("compiled", extra=facts | ({"checkpointing": choice.value} if choice else {}))
         examples = None if padding is None else tuple(padding.rows_of(spec, one) for one in known.results)
         problems = found.problems if alone is None else ()
-        return Executable(known, compiled.call, problems, weights, examples)
+        return Executable(known, call, problems, weights, examples)
 
     def _weights(self, spec: ProgramSpec, computation: program.Computation) -> Callable[[int], Sequence[jax.Array]]:
         """Those that do not come with a run, given the seed."""

@@ -1,7 +1,7 @@
 """Requests of one program in one run: a loop over the stack of their arguments that turns once for each of them.
 
-A turn computes what a run of its request alone computes, in the same order, so that the bits are the same as well.
-"Vectorizing" over the requests (`jax.vmap`) would change them with the number of requests.
+A turn calls the function that a run of its request alone is. The compiler must not open that call: what it fuses across
+it rounds otherwise. Computing all requests at once (`jax.vmap`) would change the bits with their number.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend import core
 
 from gradserve_server.common.specs import ArraySpec, ResultSpec
@@ -52,11 +53,17 @@ def grouped(function: Function, own: int, requests: int) -> Function:
         shared, stacks, (seeds, count, _) = arrays[:own], arrays[own:-3], arrays[-3:]
         rows = [jax.ShapeDtypeStruct(one.shape[1:], one.dtype) for one in (*stacks, seeds)]
         closed, _ = traced(function, (*shared, *rows))
-        alone = core.jaxpr_as_fun(closed)
+        function_of_jaxpr = core.jaxpr_as_fun(closed)
+
+        @jax.jit
+        def alone(*arguments: jax.Array) -> list[jax.Array]:
+            with set_xla_metadata(inlineable=None):
+                return list(function_of_jaxpr(*arguments))
 
         def turn(place: jax.Array, results: list[jax.Array]) -> list[jax.Array]:
             row = [jax.lax.dynamic_index_in_dim(one, place, keepdims=False) for one in (*stacks, seeds)]
-            found = alone(*shared, *row)
+            with set_xla_metadata(inlineable="false"):
+                found = alone(*shared, *row)
             return [
                 jax.lax.dynamic_update_index_in_dim(stack, one, place, 0)
                 for stack, one in zip(results, found, strict=True)
@@ -77,7 +84,7 @@ def gives_same_bits(
 ) -> bool:
     """Whether requests with random numbers get the same bits in a run of all but one that there is room for, as alone.
 
-    The compiler promises nothing of the kind: it may order sums otherwise inside of a loop.
+    The compiler promises nothing of the kind: what it fuses in a loop may round otherwise.
     """
     random = np.random.default_rng(0)
     stacks = [_random(random, _stacked(one, requests)) for one in arguments]
@@ -89,6 +96,24 @@ def gives_same_bits(
         for place in range(count)
         for one, stack in zip(alone(*own, *(stack[place] for stack in stacks), seeds[place]), found, strict=True)
     )
+
+
+def one_after_another(alone: Callable[..., Sequence[Any]], own: int, requests: int) -> Callable[..., Sequence[Any]]:
+    """What `grouped` makes of a function, of its compiled program: no loop of the device, but the very same code."""
+
+    def run(*arrays: Any) -> Sequence[Any]:
+        shared, stacks, (seeds, count, _) = arrays[:own], arrays[own:-3], arrays[-3:]
+        rows = [[np.asarray(one) for one in alone(*shared, *(stack[0, ...] for stack in stacks), seeds[0])]]
+        for place in range(1, int(count)):
+            found = alone(*shared, *(stack[place, ...] for stack in stacks), seeds[place])
+            rows.append([np.asarray(one) for one in found])
+        results = [np.zeros((requests, *one.shape), one.dtype) for one in rows[0]]
+        for place, row in enumerate(rows):
+            for stack, one in zip(results, row, strict=True):
+                stack[place] = one
+        return results
+
+    return run
 
 
 def _stacked(array: ArraySpec, requests: int) -> ArraySpec:

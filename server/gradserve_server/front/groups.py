@@ -244,9 +244,6 @@ class Groups:
             try:
                 for size in SIZES:
                     group = self._worker.prepare(msgspec.structs.replace(spec, requests=size))
-                    if not group.can_group:
-                        turns.met = -(1 << 62)
-                        return
                     self._prepared.setdefault(prepared.program.key, {})[size] = Prepared.of(group)
                     turns.capacity = size
             except (Problem, WorkerDied):
