@@ -40,12 +40,14 @@ class Timing:
         compile: compiling; 0 if it was compiled before.
         execute: on the device.
         padded_examples: how many examples the run was compiled for; more than were sent if the batch was padded.
+        batched_requests: how many requests were computed in the same run, this one included.
     """
 
     queue: float
     compile: float
     execute: float
     padded_examples: int = 0
+    batched_requests: int = 1
 
 
 @final
@@ -363,6 +365,7 @@ def read_timing(message: service_pb2.Timing) -> Timing:
         compile=_seconds(message.compile),
         execute=_seconds(message.execute),
         padded_examples=message.padded_examples,
+        batched_requests=message.batched_requests or 1,
     )
 
 

@@ -185,7 +185,7 @@ class Groups:
             # Whatever it was, it may be one's fault: alone, nobody else hears of it.
             if not isinstance(error, (Problem, ProgramMissing, WorkerDied)):
                 _LOGGER.exception("a run of several requests failed")
-            outcomes = [Apart()] * len(members)
+            outcomes = [Apart() for _ in members]
         turns.leave()
         for one, outcome in zip(members[1:], outcomes[1:], strict=True):
             one.end(outcome)
