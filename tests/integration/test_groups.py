@@ -18,7 +18,7 @@ import gradserve as gs
 from tests.integration.test_server import Serving, serving
 
 CALLERS = 12
-SECONDS = 60.0
+SECONDS = 30.0
 LOSS = gs.softmax_cross_entropy(target="y")
 
 
@@ -43,7 +43,7 @@ def client(server: Serving) -> Iterator[gs.Client]:
 class Request:
     """One request, its own weights, batch and seed, and what comes of it alone."""
 
-    def __init__(self, number: int, units: int = 16, examples: int = 5) -> None:
+    def __init__(self, number: int, units: int = 16, examples: int = 8) -> None:
         random = np.random.default_rng(number)
         forms = {
             "dense_1/kernel": (8, units),
