@@ -46,7 +46,13 @@ def norms_of(found: dict[str, Any]) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("reduction", "weighted"), [("mean", False), ("mean", True), ("sum", False), ("sum_then_mean", True)]
+    ("reduction", "weighted"),
+    [
+        ("mean", True),
+        pytest.param("mean", False, marks=pytest.mark.long),
+        pytest.param("sum", False, marks=pytest.mark.long),
+        pytest.param("sum_then_mean", True, marks=pytest.mark.long),
+    ],
 )
 def test_they_add_up_to_the_batch(reduction: Any, weighted: bool) -> None:
     """With what is random as well: the masks are those of the whole batch, in each turn of the block."""
