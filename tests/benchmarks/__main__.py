@@ -17,6 +17,7 @@ from tests.benchmarks.figures import measure_figures
 from tests.benchmarks.health import measure_health
 from tests.benchmarks.inline import measure_inline
 from tests.benchmarks.memory import measure_memory
+from tests.benchmarks.onnx_nodes import measure_onnx_nodes
 from tests.benchmarks.peers.rows import measure_peers
 from tests.benchmarks.phases import measure_phases
 from tests.benchmarks.plots import draw_rows
@@ -38,6 +39,7 @@ MEASUREMENTS = (
     measure_traces,
     measure_memory,
     measure_sizes,
+    measure_onnx_nodes,
     measure_figures,
 )
 

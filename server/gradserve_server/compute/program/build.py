@@ -144,7 +144,7 @@ def _check_inputs(network: Network, selection: Selection) -> None:
         if not jnp.issubdtype(jnp.dtype(inputs[name].dtype), jnp.floating):
             raise Problem(
                 Reason.NOT_DIFFERENTIABLE,
-                "only floating-point inputs have gradients",
+                f"only floating-point inputs have gradients, and '{name}' is none",
                 field=field,
                 given=str(inputs[name]),
             )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+from gradserve.v1 import loss_pb2
 from gradserve_server.common.errors import Problem, Reason, ValuesNeeded
-from gradserve_server.common.specs import NetworkSource
+from gradserve_server.common.specs import NetworkSource, Selection
 from tests.unit.compute.onnx.models import EXECUTOR, compute, forward, gradients, load, model, serialized
 
 LINEAR = (
@@ -66,8 +69,6 @@ def test_a_static_input_has_no_gradient() -> None:
     }"""
     assert load(body).static_inputs == ("limit",)
     source = NetworkSource("onnx_text", model(body).encode())
-    from gradserve_server.common.specs import Selection
-
     with pytest.raises(Problem) as caught:
         compute(
             source,
@@ -140,3 +141,42 @@ def test_weights_drawn_from_a_seed_are_refused() -> None:
     )
     with pytest.raises(Problem, match="fresh weights"):
         EXECUTOR.prepare(spec)
+
+
+INTEGERS = """(float[3] x, int32[3] i) => (float[3] y, int32[3] j, bool[3] less) {
+    f = Cast <to = 1> (i) y = Mul(x, f) j = Add(i, i) less = Less(x, f)
+}"""
+INTEGER_BATCH = {"x": np.ones(3, np.float32), "i": np.arange(3, dtype=np.int32)}
+
+
+def asked(prediction: str, **selection: Any) -> dict[str, Any]:
+    loss = loss_pb2.Loss(output=loss_pb2.Loss.Output(prediction=prediction), reduction=loss_pb2.Loss.REDUCTION_SUM)
+    return compute(
+        NetworkSource("onnx_text", model(INTEGERS).encode()),
+        INTEGER_BATCH,
+        {},
+        kind="gradients",
+        loss=loss.SerializeToString(),
+        selection=Selection(**selection, without_parameters=True),
+        shared=("i", "x"),
+    )
+
+
+def test_integers_beside_a_floating_point_input_count_as_constant() -> None:
+    assert asked("y", inputs=("x",))["input_gradient"]["x"].tolist() == [0, 1, 2]
+
+
+def test_the_gradient_of_an_integer_input_is_refused_by_name() -> None:
+    with pytest.raises(Problem) as caught:
+        asked("y", inputs=("i",))
+    assert caught.value.reason is Reason.NOT_DIFFERENTIABLE
+    assert "'i'" in str(caught.value)
+    assert caught.value.metadata["given"] == "int32[3]"
+
+
+@pytest.mark.parametrize("output", ["j", "less"])
+def test_the_gradient_of_an_integer_or_a_comparison_is_refused(output: str) -> None:
+    with pytest.raises(Problem) as caught:
+        asked(output, inputs=("x",))
+    assert caught.value.metadata["field"].startswith("loss")
+    assert ("int32" if output == "j" else "bool") in str(caught.value)
