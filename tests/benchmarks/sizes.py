@@ -21,7 +21,7 @@ def measure_sizes(only: str) -> Iterator[Row]:
     """The rows `ragged` (programs compiled for 200 batches) and `ragged_error` (gradients against unpadded ones)."""
     if not any(only in name for name in ("ragged", "ragged_error")):
         return
-    net = gs.sequential(gs.dense(32), gs.tanh(), gs.dense(10), x=("batch", 16))
+    net = gs.sequential(gs.dense(512), gs.tanh(), gs.dense(10), x=("batch", 64))
     loss = gs.softmax_cross_entropy(target="y")
     random = np.random.default_rng(0)
     sizes = random.permutation(np.arange(1, MOST_EXAMPLES + 1))
@@ -29,7 +29,7 @@ def measure_sizes(only: str) -> Iterator[Row]:
         weights = client.initialize(net, seed=0)
         batches = [
             {
-                "x": random.standard_normal((size, 16)).astype(np.float32),
+                "x": random.standard_normal((size, 64)).astype(np.float32),
                 "y": random.integers(0, 10, size).astype(np.int32),
             }
             for size in sizes

@@ -90,6 +90,24 @@ def test_sizes_share_programs(client_in_process: gs.Client) -> None:
     assert sizes == [12] * 4
 
 
+def test_a_batch_of_their_size_runs_the_same_program(client_in_process: gs.Client) -> None:
+    """Where the network is not small: nothing is compiled for it."""
+    net = gs.sequential(gs.dense(3), x=("batch", 20_000))
+    weights = client_in_process.initialize(net, seed=1)
+    loss = gs.softmax_cross_entropy("y")
+    compiled = []
+    for count in (5, 6):
+        x = np.random.default_rng(count).normal(size=(count, 20_000)).astype(np.float32)
+        sent = {"x": x, "y": np.zeros(count, np.int32)}
+        found = client_in_process.gradients(net, weights, sent, loss=loss)
+        compiled.append(found.timing.compile)
+        assert found.timing.padded_examples == 6
+        logits = x.astype(np.float64) @ weights["dense_1/kernel"] + weights["dense_1/bias"]
+        expected = np.mean(np.log(np.exp(logits).sum(1)) - logits[:, 0])
+        assert found.loss == pytest.approx(expected, rel=1e-5)
+    assert compiled[1] < compiled[0] / 2
+
+
 def test_forward_passes_give_the_rows_that_were_sent(client_in_process: gs.Client) -> None:
     weights = client_in_process.initialize(PLAIN, seed=1)
     x = {"x": np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)}

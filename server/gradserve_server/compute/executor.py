@@ -118,7 +118,7 @@ class Executor:
         """What pads its batch and runs the program of that; None where the batch is to be taken as it is."""
         examples = program.examples_of(spec)
         size = program.padded_size(examples)
-        if not self._limits.pad_batches or size == examples or spec.requests > 1 or not program.may_be_padded(spec):
+        if not self._limits.pad_batches or spec.requests > 1 or not program.may_be_padded(spec):
             return None
         family = program.resized(spec, 0).key()
         with self._lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from msgspec import structs
 
@@ -48,7 +49,8 @@ def padding_call(spec: ProgramSpec, call: Call, padded_examples: int, rows: Sequ
         rows: where the examples lie in each of its results; checks that come after those are of all examples.
     """
     examples = examples_of(spec)
-    present = np.arange(padded_examples) < examples
+    # On the device already: that is the cheaper argument.
+    present = jax.device_put(np.arange(padded_examples) < examples)
     own = [one.name not in spec.shared for one in spec.batch]
     after = len(spec.vectors) + 1
 
@@ -66,7 +68,9 @@ def padding_call(spec: ProgramSpec, call: Call, padded_examples: int, rows: Sequ
 
 
 def pad(array: np.ndarray, examples: int) -> np.ndarray:
-    """An aligned copy of `array` [n, ...] with its first row repeated: [examples, ...]."""
+    """An aligned copy of `array` [n, ...] with its first row repeated: [examples, ...]; itself where it has them."""
+    if len(array) == examples:
+        return array
     shape = (examples, *array.shape[1:])
     whole = aligned(int(np.prod(shape)) * array.itemsize).view(array.dtype).reshape(shape)
     whole[: len(array)] = array
@@ -76,7 +80,7 @@ def pad(array: np.ndarray, examples: int) -> np.ndarray:
 
 def cut(result: Any, rows: Form, examples: int, kept: int) -> Any:
     """The part of a result that belongs to its first `kept` examples."""
-    if rows is None:
+    if rows is None or kept == examples:
         return result
     array, axis = np.asarray(result), rows.axis
     before, after = array.shape[:axis], array.shape[axis + 1 :]

@@ -22,6 +22,9 @@ PRESENT = "present examples"
 
 # Kinds whose results are known to be those of the batch without what was added.
 _KINDS = frozenset({"gradients", "forward", "hessian_product"})
+# Below these, a batch of a size that others are padded to has a program of its own: small requests may share a run.
+_FEW_EXAMPLES = 4
+_SMALL_BYTES = 128 << 10
 # Vectors that have no axis of examples.
 _WITHOUT_EXAMPLES = "vector."
 
@@ -88,7 +91,15 @@ def resized(spec: ProgramSpec, examples: int) -> ProgramSpec:
 
 
 def may_be_padded(spec: ProgramSpec) -> bool:
-    """Whether what is asked for can be had from a padded batch, as far as that shows without the network."""
+    """Whether what is asked for is to be had from a padded batch, as far as that shows without the network.
+
+    A batch of a size that others are padded to may run their program as well, nothing being added to it.
+    """
+    examples = examples_of(spec)
+    if padded_size(examples) == examples:
+        nbytes = sum(one.nbytes for one in (*(spec.weights or ()), *spec.batch))
+        if examples <= _FEW_EXAMPLES or nbytes <= _SMALL_BYTES:
+            return False
     return (
         spec.kind in _KINDS
         and not spec.padded
