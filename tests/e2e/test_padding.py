@@ -61,6 +61,13 @@ def test_padding_is_harmless_where_the_row_that_it_repeats_does_not_count(client
     assert_as_unpadded(client_in_process, 10, batch(), loss=gs.softmax_cross_entropy("y", example_weights="w"))
 
 
+def test_terms_without_weights_count_what_was_sent(client_in_process: gs.Client) -> None:
+    """Where the row that padding repeats has weight 0 in another term."""
+    sent = batch()
+    sent["x"][0] = 1
+    assert_as_unpadded(client_in_process, 10, sent, loss=SUM)
+
+
 @pytest.mark.parametrize("reduction", ["mean", "sum", "sum_then_mean"])
 def test_every_reduction_counts_what_was_sent(client_in_process: gs.Client, reduction: Any) -> None:
     sent = batch()

@@ -17,7 +17,7 @@ from gradserve_server.compute.losses import Loss, LossValue, Tensors, Unreduced
 from gradserve_server.compute.network import Context, Network, Signature
 from gradserve_server.compute.precision import DTYPES, widened
 from gradserve_server.compute.program.absent_rows import present_rows, without_absent_rows
-from gradserve_server.compute.program.padding import Padding
+from gradserve_server.compute.program.padding import PRESENT, Padding
 from gradserve_server.compute.tape import Tape
 
 Arrays = dict[str, jax.Array]
@@ -152,7 +152,7 @@ class Computation:
         present = self._present(arguments.batch)
         if present is None:
             return arguments
-        keep = {*self.spec.shared, *self._weights_names}
+        keep = {*self.spec.shared, *self._weights_names, PRESENT}
         batch = without_absent_rows(arguments.batch, present, keep, keep_finite=self._shows_rows)
         return dataclasses.replace(arguments, batch=batch)
 
