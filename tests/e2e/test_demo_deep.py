@@ -29,3 +29,9 @@ def test_three_deep_networks_are_judged_and_two_of_them_trained(tmp_path: Path) 
     stuck, learnt = re.findall(r"loss ([\d.]+) where gradients vanish, ([\d.]+) where", " ".join(shown.split()))[0]
     assert float(stuck) > 2.2
     assert float(learnt) < 1.7
+    peaks = [float(one) for one in re.findall(r"^ *(?:off|products|blocks|sqrt) +([\d.]+) MiB", shown, re.MULTILINE)]
+    assert len(peaks) == 4
+    assert peaks == sorted(peaks, reverse=True)
+    rows = dict(re.findall(r"^ *(float32|bfloat16|float16, .*?) +([\d.]+)%", shown, re.MULTILINE))
+    assert rows["float32"] == "0.0"
+    assert float(rows["float16, loss times 2^15"]) < float(rows["float16, loss not scaled"]) / 2

@@ -13,7 +13,7 @@ from rich.text import Text
 
 import gradserve as gs
 from gradserve.cli.trace_table import COLOURS
-from gradserve.demo import deep, digits, training
+from gradserve.demo import deep, digits, memory, training
 from gradserve.demo.chart import bars, curves
 from gradserve.demo.deep import Deep
 from gradserve.demo.digits import Digits
@@ -28,7 +28,7 @@ LAST = 5  # Steps over which the loss at the end is taken.
 
 
 def explain(screen: Screen, client: gs.Client, folder: Path) -> list[Outcome]:
-    """Traces, shows the verdicts, writes a plot and a page for each network, then trains two of them."""
+    """Traces, shows the verdicts, writes a plot and a page for each network, trains two of them, and weighs one."""
     train, _ = digits.split(digits.load())
     screen.heading("3  Why a network of a hundred layers learns, or does not")
     screen.show(
@@ -49,7 +49,8 @@ def explain(screen: Screen, client: gs.Client, folder: Path) -> list[Outcome]:
         )
         for one, trace in zip(networks, traces, strict=True)
     ]
-    return [*outcomes, _train(screen, client, networks[0], networks[-1], train)]
+    outcomes.append(_train(screen, client, networks[0], networks[-1], train))
+    return [*outcomes, *memory.weigh(screen, client, train)]
 
 
 def _trace(screen: Screen, client: gs.Client, one: Deep, train: Digits, folder: Path) -> gs.TraceResult:
