@@ -151,6 +151,7 @@ class AsyncClient:
         seed: int = 0,
         precision: Precision | None = None,
         exact_batch: bool = False,
+        micro_batches: int | None = None,
         timeout: float | None = None,
     ) -> ForwardResult:
         """As `Client.forward`."""
@@ -164,6 +165,7 @@ class AsyncClient:
             seed=seed,
             precision=precision,
             exact_batch=exact_batch,
+            micro_batches=micro_batches,
             is_held=self._connection.holds,
         )
         return await self._connection.run(call, timeout)
@@ -210,6 +212,7 @@ class AsyncClient:
         mode: Mode | None = None,
         seed: int = 0,
         precision: Precision | None = None,
+        micro_batches: int | None = None,
         timeout: float | None = None,
     ) -> JacobianProduct:
         """As `Client.jacobian_product`."""
@@ -222,6 +225,7 @@ class AsyncClient:
             mode=mode,
             seed=seed,
             precision=precision,
+            micro_batches=micro_batches,
             is_held=self._connection.holds,
         )
         return await self._connection.run(call, timeout)
@@ -240,6 +244,7 @@ class AsyncClient:
         precision: Precision | None = None,
         loss_scale: float | None = None,
         checkpointing: Checkpointing | None = None,
+        micro_batches: int | None = None,
         timeout: float | None = None,
     ) -> HessianProduct:
         """As `Client.hessian_product`."""
@@ -255,6 +260,7 @@ class AsyncClient:
             precision=precision,
             loss_scale=loss_scale,
             checkpointing=checkpointing,
+            micro_batches=micro_batches,
             is_held=self._connection.holds,
         )
         return await self._connection.run(call, timeout)

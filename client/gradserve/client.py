@@ -203,6 +203,7 @@ class Client:
         seed: int = 0,
         precision: Precision | None = None,
         exact_batch: bool = False,
+        micro_batches: int | None = None,
         timeout: float | None = None,
     ) -> ForwardResult:
         """The outputs of a network on a batch, and the loss if one is named.
@@ -220,6 +221,7 @@ class Client:
             seed: seed of what is random.
             precision: of the forward pass; that of the weights if None.
             exact_batch: as for `gradients`.
+            micro_batches: parts of the batch to compute one after the other, as in `gradients`.
             timeout: seconds, in place of the client's.
 
         Raises:
@@ -235,6 +237,7 @@ class Client:
             seed=seed,
             precision=precision,
             exact_batch=exact_batch,
+            micro_batches=micro_batches,
             is_held=self._connection.holds,
         )
         return self._connection.run(call, timeout)
@@ -304,6 +307,7 @@ class Client:
         mode: Mode | None = None,
         seed: int = 0,
         precision: Precision | None = None,
+        micro_batches: int | None = None,
         timeout: float | None = None,
     ) -> JacobianProduct:
         """The Jacobian of a network's outputs times tangents, in one forward pass: no matrix is built.
@@ -322,6 +326,7 @@ class Client:
             mode: ``"training"`` or ``"inference"``; needed with dropout and batch normalization.
             seed: seed of what is random.
             precision: of the forward pass; that of the weights if None.
+            micro_batches: parts of the batch to compute one after the other, as in `gradients`.
             timeout: seconds, in place of the client's.
 
         Raises:
@@ -337,6 +342,7 @@ class Client:
             mode=mode,
             seed=seed,
             precision=precision,
+            micro_batches=micro_batches,
             is_held=self._connection.holds,
         )
         return self._connection.run(call, timeout)
@@ -355,6 +361,7 @@ class Client:
         precision: Precision | None = None,
         loss_scale: float | None = None,
         checkpointing: Checkpointing | None = None,
+        micro_batches: int | None = None,
         timeout: float | None = None,
     ) -> HessianProduct:
         """Second derivatives of the loss times a vector: no matrix is built.
@@ -378,6 +385,7 @@ class Client:
             precision: of the passes; that of the weights if None.
             loss_scale: as for `gradients`.
             checkpointing: what the forward pass keeps; the server's choice if None.
+            micro_batches: parts of the batch to compute one after the other, as in `gradients`.
             timeout: seconds, in place of the client's.
 
         Raises:
@@ -396,6 +404,7 @@ class Client:
             precision=precision,
             loss_scale=loss_scale,
             checkpointing=checkpointing,
+            micro_batches=micro_batches,
             is_held=self._connection.holds,
         )
         return self._connection.run(call, timeout)

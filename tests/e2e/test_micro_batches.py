@@ -88,31 +88,48 @@ def in_batch() -> gs.Loss:
     return gs.custom_loss(graph.build())
 
 
-REFUSED: list[tuple[gs.Network, Callable[[], gs.Loss], str, str]] = [
+REFUSED: list[tuple[gs.Network, Callable[[], gs.Loss], str]] = [
     (
         gs.sequential(gs.dense(3), gs.batch_normalization(), gs.dense(3), x=("batch", 4)),
         lambda: gs.softmax_cross_entropy("y"),
         "batch_normalization_1",
-        "DEPENDENT_EXAMPLES",
     ),
-    (NET, in_batch, "centre", "DEPENDENT_EXAMPLES"),
-    (NET, lambda: gs.cotangents({"dense_2": np.ones((2, COUNT, 3))}, stacked=True), "", "UNSUPPORTED_OPTION"),
+    (NET, in_batch, "centre"),
 ]
 
 
-@pytest.mark.parametrize(("net", "loss", "node", "reason"), REFUSED)
+@pytest.mark.parametrize(("net", "loss", "node"), REFUSED)
 def test_what_has_no_parts_is_refused_with_the_node(
-    client_in_process: gs.Client, net: gs.Network, loss: Callable[[], gs.Loss], node: str, reason: str
+    client_in_process: gs.Client, net: gs.Network, loss: Callable[[], gs.Loss], node: str
 ) -> None:
     weights = client_in_process.initialize(net)
-    known = {name: batch()[name] for name in ("x", "y")} if reason == "DEPENDENT_EXAMPLES" else {"x": batch()["x"]}
-    if node == "centre":
-        known.pop("y")
+    known = {name: batch()[name] for name in ("x", "y") if name == "x" or node != "centre"}
     with pytest.raises(gs.GradserveError) as caught:
         client_in_process.gradients(net, weights, known, loss=loss(), mode="training", micro_batches=2)
-    assert caught.value.reason == reason
+    assert caught.value.reason == "DEPENDENT_EXAMPLES"
     assert caught.value.field == "options.micro_batches"
     assert (caught.value.node or "") == node
+
+
+def test_every_call_but_a_trace_takes_parts(client_in_process: gs.Client) -> None:
+    """With dropout, whose mask is that of the whole batch."""
+    client, x = client_in_process, {"x": batch()["x"]}
+    weights = client.initialize(NET, seed=1)
+    options: Any = {"mode": "training", "seed": 3}
+    tangents = {"dense_1/bias": np.ones(8, np.float32)}
+    calls: list[Callable[..., dict[str, Any]]] = [
+        lambda **parts: client.forward(NET, weights, x, **options, **parts).outputs,
+        lambda **parts: (
+            client.jacobian_product(NET, weights, x, weight_tangents=tangents, **options, **parts).output_tangents
+        ),
+        lambda **parts: client.hessian_product(NET, weights, batch(), tangents, loss=SUM, **options, **parts).product,
+    ]
+    for call in calls:
+        expected, found = call(), call(micro_batches=3)
+        assert any(np.any(value) for value in expected.values())
+        for name, value in expected.items():
+            scale = float(np.max(np.abs(value)))
+            np.testing.assert_allclose(found[name], value, rtol=1e-6, atol=1e-6 * scale, err_msg=name)
 
 
 def test_more_parts_than_examples_are_refused(client_in_process: gs.Client) -> None:

@@ -92,11 +92,12 @@ def forward(
     seed: int = 0,
     precision: Precision | None = None,
     exact_batch: bool = False,
+    micro_batches: int | None = None,
     is_held: IsHeld = nothing_held,
 ) -> Call[ForwardResult]:
     """Forward; the arguments are those of `Client.forward`, and which networks the server holds."""
     rest = message_bytes(_Forward(outputs=checked_names(outputs, "outputs")))
-    how = (mode, precision, None, 0, exact_batch)
+    how = (mode, precision, None, parts_of(micro_batches), exact_batch)
     tail: list[Piece] = [rest, options_field(_Forward.OPTIONS_FIELD_NUMBER, how, seed)]
     if loss is not None:
         tail.append(loss_field(loss, _Forward.LOSS_FIELD_NUMBER))

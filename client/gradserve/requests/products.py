@@ -10,7 +10,7 @@ from gradserve.losses import Loss
 from gradserve.network import Network
 from gradserve.requests.call import Call, Form
 from gradserve.requests.content import IsHeld, batch_arrays, call_of, like_weights, loss_field, nothing_held, tensors_of
-from gradserve.requests.options import Checkpointing, Mode, Precision, choice, options_field
+from gradserve.requests.options import Checkpointing, Mode, Precision, choice, options_field, parts_of
 from gradserve.results import (
     HessianProduct,
     JacobianProduct,
@@ -60,6 +60,7 @@ def jacobian_product(
     mode: Mode | None = None,
     seed: int = 0,
     precision: Precision | None = None,
+    micro_batches: int | None = None,
     is_held: IsHeld = nothing_held,
 ) -> Call[JacobianProduct]:
     """ComputeJacobianProduct; arguments as `Client.jacobian_product`, and which networks the server holds."""
@@ -73,7 +74,7 @@ def jacobian_product(
             (_Jacobian.INPUT_TANGENTS_FIELD_NUMBER, of_inputs),
         ),
     )
-    how = (mode, precision, None, 0, False)
+    how = (mode, precision, None, parts_of(micro_batches), False)
     return call_of(_JACOBIAN_FORM, tensors, [options_field(_Jacobian.OPTIONS_FIELD_NUMBER, how, seed)], (how,))
 
 
@@ -90,6 +91,7 @@ def hessian_product(
     precision: Precision | None = None,
     loss_scale: float | None = None,
     checkpointing: Checkpointing | None = None,
+    micro_batches: int | None = None,
     is_held: IsHeld = nothing_held,
 ) -> Call[HessianProduct]:
     """ComputeHessianProduct; arguments as `Client.hessian_product`, and which networks the server holds."""
@@ -97,7 +99,7 @@ def hessian_product(
     along = like_weights(vector, tensors, "vector")
     tensors = replace(tensors, tangents=((_Hessian.VECTOR_FIELD_NUMBER, along),))
     rest = message_bytes(_Hessian(matrix=choice(_MATRICES, matrix, "matrix")))
-    how = (mode, precision, checkpointing, 0, False)
+    how = (mode, precision, checkpointing, parts_of(micro_batches), False)
     tail: list[Piece] = [
         loss_field(loss, _Hessian.LOSS_FIELD_NUMBER),
         rest,

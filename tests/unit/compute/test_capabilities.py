@@ -29,6 +29,12 @@ class Limited(Network):
         return {}
 
 
+class NoLimits(Limited):
+    """A network that lacks nothing."""
+
+    limitations: Mapping[Capability, str] = {}
+
+
 def spec(kind: Any, **changes: Any) -> ProgramSpec:
     return ProgramSpec(kind=kind, network=NetworkSource("graph", b""), loss=b"", batch=(), weights=(), **changes)
 
@@ -62,3 +68,10 @@ def test_drawn_weights_are_refused_where_the_definition_does_not_say_how_they_st
 def test_16_bits_are_refused_where_the_types_are_fixed() -> None:
     problem = refused(spec("gradients", options=Options(precision=Precision.BFLOAT16)))
     assert problem.metadata["field"] == "options.precision"
+
+
+def test_a_trace_has_no_parts() -> None:
+    with pytest.raises(Problem) as caught:
+        check_capabilities(spec("trace", options=Options(micro_batches=2)), NoLimits())
+    assert caught.value.reason is Reason.UNSUPPORTED_OPTION
+    assert caught.value.metadata["field"] == "options.micro_batches"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,6 +127,15 @@ def test_the_peak_falls_with_the_number_of_parts_of_the_batch() -> None:
     whole, four, sixteen = program("scanned", Checkpointing.OFF).peak_bytes, peak(4), peak(16)
     assert four < 0.5 * whole
     assert sixteen < 0.7 * four
+
+
+@pytest.mark.parametrize("kind", ["hessian_product", pytest.param("forward", marks=pytest.mark.long)])
+def test_the_peak_of_other_calls_falls_with_the_number_of_parts_too(kind: Any) -> None:
+    def peak(parts: int) -> int:
+        options = Options(checkpointing=Checkpointing.OFF, micro_batches=parts)
+        return executor().prepare(structs.replace(asked("scanned"), kind=kind, options=options)).peak_bytes
+
+    assert peak(8) < {"hessian_product": 0.4, "forward": 0.9}[kind] * peak(1)
 
 
 def description() -> dict[Checkpointing, tuple[int, bool]]:

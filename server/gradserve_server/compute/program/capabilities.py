@@ -28,10 +28,10 @@ def check_capabilities(spec: ProgramSpec, network: Network) -> None:
         network.require(capability)
     if spec.options.checkpointing not in (Checkpointing.AUTOMATIC, Checkpointing.OFF):
         network.require(Capability.CHECKPOINTING, "options.checkpointing")
-    if spec.options.micro_batches > 1 and spec.kind != "gradients":
+    if spec.options.micro_batches > 1 and spec.kind == "trace":
         raise Problem(
             Reason.UNSUPPORTED_OPTION,
-            "only gradients are computed of parts of a batch",
+            "a trace shows values of the whole batch, and so has no parts",
             field="options.micro_batches",
             given=str(spec.options.micro_batches),
             expected="0",

@@ -53,6 +53,7 @@ class Examples:
         self._arguments = computation.with_present_rows(arguments.at({}, inputs))
         self._inputs = {name: self._arguments.batch[name] for name in inputs}
         self._count = arguments.batch[self._own[0]].shape[0]
+        self._most = -(-self._count // computation.spec.options.micro_batches)
         self._part, self._forms = self._divide()
 
     def norms(self) -> tuple[jax.Array, jax.Array]:
@@ -103,7 +104,13 @@ class Examples:
         factors = self._shares().astype(jnp.float64) * factor_to(norms, most)
 
         def total(parameters: Arrays) -> jax.Array:
-            losses = jax.vmap(lambda index: self._own_loss(index, parameters, self._inputs_of(index)))(self._numbers)
+            def loss(index: jax.Array) -> jax.Array:
+                return self._own_loss(index, parameters, self._inputs_of(index))
+
+            if self._most < self._count:
+                losses = jax.lax.map(jax.checkpoint(loss, prevent_cse=False), self._numbers, batch_size=self._most)
+            else:
+                losses = jax.vmap(loss)(self._numbers)
             return scaled(jnp.sum(losses * factors.astype(losses.dtype)), self._arguments)
 
         return unscaled(jax.grad(total)(self._parameters), self._arguments)
@@ -114,7 +121,7 @@ class Examples:
 
     def _map(self, function: Callable[[jax.Array], Any]) -> Any:
         """`function` of the number of each example, some at a time."""
-        size = chunk_size(self._count, sum(value.nbytes for value in self._parameters.values()))
+        size = chunk_size(self._count, sum(value.nbytes for value in self._parameters.values()), self._most)
         return jax.lax.map(function, self._numbers, batch_size=size)
 
     def _gradients(self, index: jax.Array) -> tuple[jax.Array, Gradients]:
@@ -209,9 +216,9 @@ def _way(form: Any) -> tuple[str, str, str]:
     return "mean", form.weights_name, form.reduction if form.weights_name else ""
 
 
-def chunk_size(count: int, held: int) -> int:
-    """How many examples to take at once, given how many there are and the bytes of one gradient."""
-    most = max(1, min(count, _CHUNK_BYTES // max(held, 1)))
+def chunk_size(count: int, held: int, most: int) -> int:
+    """How many examples to take at once, given how many there are, the bytes of one gradient, and how many may be."""
+    most = max(1, min(count, most, _CHUNK_BYTES // max(held, 1)))
     # A rest would be compiled a second time.
     whole = next(size for size in range(most, 0, -1) if count % size == 0)
     return whole if whole * 2 > most else most

@@ -5,7 +5,6 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.compute.program.computation import (
     Arguments,
     Arrays,
@@ -16,7 +15,7 @@ from gradserve_server.compute.program.computation import (
 )
 from gradserve_server.compute.program.examples import Examples
 from gradserve_server.compute.program.norms import factor_to, norm, norm_of_norms
-from gradserve_server.compute.program.parts import of_parts
+from gradserve_server.compute.program.parts import evaluate, of_parts
 from gradserve_server.compute.program.scaling import scaled, unscaled
 from gradserve_server.compute.program.stacked import of_stacked_cotangents
 
@@ -30,8 +29,6 @@ def gradients(computation: Computation, arguments: Arguments) -> Results:
         found, of_parameters, of_inputs = of_stacked_cotangents(computation, arguments)
     elif selection.per_example or selection.clip_example_norm or selection.example_summary:
         found, of_parameters, of_inputs, of_examples = by_example(computation, arguments)
-    elif spec.options.micro_batches > 1:
-        found, of_parameters, of_inputs = of_parts(computation, arguments)
     else:
         found, of_parameters, of_inputs = of_loss(computation, arguments)
     assert found.loss is not None
@@ -67,7 +64,9 @@ def all_finite(values: jax.Array) -> jax.Array:
 
 
 def of_loss(computation: Computation, arguments: Arguments) -> tuple[Evaluation, Arrays, Arrays]:
-    """A forward pass, and the gradients of its loss with respect to parameters and inputs."""
+    """A forward pass, and the gradients of its loss with respect to parameters and inputs; in parts if so asked."""
+    if computation.spec.options.micro_batches > 1:
+        return of_parts(computation, arguments)
 
     def objective(chosen: Arrays, inputs: Arrays) -> tuple[jax.Array, Evaluation]:
         found = computation.evaluate(arguments.at(chosen, inputs))
@@ -84,17 +83,14 @@ def by_example(computation: Computation, arguments: Arguments) -> tuple[Evaluati
     selection = computation.spec.selection
     options = ("per_example", "clip_example_norm", "example_summary")
     field = next(f"gradients.{name}" for name in options if getattr(selection, name))
-    if computation.spec.options.micro_batches > 1:
-        raise Problem(
-            Reason.UNSUPPORTED_OPTION,
-            "gradients of examples are computed some at a time already",
-            field="options.micro_batches",
-            expected="0",
-        )
     examples = Examples(computation, arguments, field)
     if selection.per_example:
         losses, norms, gradients = examples.gradients(selection.clip_example_norm)
-        return computation.evaluate(arguments), *gradients, {"losses": losses, "norms": norms}
+        return (
+            evaluate(computation, arguments, computation.spec.outputs),
+            *gradients,
+            {"losses": losses, "norms": norms},
+        )
     found, of_parameters, of_inputs = of_loss(computation, arguments)
     losses, norms = examples.norms()
     if selection.clip_example_norm:

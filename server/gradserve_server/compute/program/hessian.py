@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from gradserve_server.common.specs import Matrix
 from gradserve_server.compute.program import tangents
 from gradserve_server.compute.program.computation import Arguments, Arrays, Computation, Evaluation, Results
+from gradserve_server.compute.program.gradients import of_loss
+from gradserve_server.compute.program.parts import evaluate
 from gradserve_server.compute.program.scaling import scaled, unscaled
 
 
@@ -29,13 +31,12 @@ def hessian(computation: Computation, arguments: Arguments, vector: Arrays) -> t
     Source: Pearlmutter, "Fast exact multiplication by the Hessian", 1994.
     """
 
-    def loss(parameters: Arrays) -> tuple[jax.Array, Evaluation]:
-        found = computation.evaluate(arguments.at(parameters, {}))
-        assert found.loss is not None
-        return scaled(found.loss.loss, arguments), found
+    def gradient(parameters: Arrays) -> tuple[Arrays, Evaluation]:
+        found, of_parameters, _ = of_loss(computation, arguments.at(parameters, {}))
+        return of_parameters, found
 
-    _, product, found = jax.jvp(jax.grad(loss, has_aux=True), (arguments.parameters,), (vector,), has_aux=True)
-    return found, unscaled(product, arguments)
+    _, product, found = jax.jvp(gradient, (arguments.parameters,), (vector,), has_aux=True)
+    return found, product
 
 
 def gauss_newton(computation: Computation, arguments: Arguments, vector: Arrays) -> tuple[Evaluation, Arrays]:
@@ -47,7 +48,7 @@ def gauss_newton(computation: Computation, arguments: Arguments, vector: Arrays)
     """
 
     def to_loss(parameters: Arrays) -> tuple[tuple[Arrays, Arrays], Evaluation]:
-        found = computation.evaluate(arguments.at(parameters, {}))
+        found = evaluate(computation, arguments.at(parameters, {}), tuple(computation.network.outputs))
         moving = {name: one for name, one in found.outputs.items() if jnp.issubdtype(one.dtype, jnp.floating)}
         return (moving, parameters), found
 

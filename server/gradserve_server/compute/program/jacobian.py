@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from gradserve_server.compute.program import tangents
 from gradserve_server.compute.program.computation import Arguments, Arrays, Computation, Evaluation, Results
+from gradserve_server.compute.program.parts import evaluate
 
 
 def jacobian_product(computation: Computation, arguments: Arguments) -> Results:
@@ -15,7 +16,7 @@ def jacobian_product(computation: Computation, arguments: Arguments) -> Results:
     of_inputs = tangents.of_inputs(computation, arguments, "input_tangents")
 
     def outputs(parameters: Arrays, inputs: Arrays) -> tuple[Arrays, Evaluation]:
-        found = computation.evaluate(arguments.at(parameters, inputs))
+        found = evaluate(computation, arguments.at(parameters, inputs), tuple(computation.network.outputs))
         return {name: value for name, value in found.outputs.items() if _moves(value)}, found
 
     parameters = {name: arguments.parameters[name] for name in of_parameters}

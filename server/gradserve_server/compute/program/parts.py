@@ -8,7 +8,8 @@ of those of the whole on its way back, and what its gradients add up to is the g
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, final
 
 import jax
@@ -27,6 +28,25 @@ _FIELD = "options.micro_batches"
 _EXAMPLES = rows.Rows(0)
 
 
+def evaluate(computation: Computation, arguments: Arguments, outputs: Sequence[str]) -> Evaluation:
+    """Forward, in as many parts as the options say: some outputs and, if there is one, the loss of the whole batch.
+
+    Its derivatives, of any mode and order, go through the parts one after the other as well; a backward pass computes
+    each part again.
+
+    Args:
+        computation: the computation.
+        arguments: its arrays.
+        outputs: names of those that are wanted.
+
+    Raises:
+        Problem: as `of_parts`.
+    """
+    if computation.spec.options.micro_batches > 1:
+        return _Batch(computation, computation.with_present_rows(arguments), outputs).evaluate()
+    return computation.evaluate(arguments)
+
+
 def of_parts(computation: Computation, arguments: Arguments) -> tuple[Evaluation, Arrays, Arrays]:
     """Outputs and loss of the whole batch, and gradients with respect to parameters and inputs.
 
@@ -34,7 +54,8 @@ def of_parts(computation: Computation, arguments: Arguments) -> tuple[Evaluation
         Problem: examples depend on each other, or there are fewer of them than parts.
     """
     parameters, inputs = computation.point(arguments)
-    batch = _Batch(computation, computation.with_present_rows(arguments.at({}, inputs)))
+    given = computation.with_present_rows(arguments.at({}, inputs))
+    batch = _Batch(computation, given, computation.spec.outputs)
     found, of_parameters, of_inputs = batch.gradients(parameters)
     return found, unscaled(of_parameters, arguments), unscaled(of_inputs, arguments)
 
@@ -63,8 +84,8 @@ class _Forward:
 class _Batch:
     """The batch of one request, its forward pass traced once."""
 
-    def __init__(self, computation: Computation, arguments: Arguments) -> None:
-        self._computation, self._arguments = computation, arguments
+    def __init__(self, computation: Computation, arguments: Arguments, outputs: Sequence[str]) -> None:
+        self._computation, self._arguments, self._asked = computation, arguments, outputs
         shared = frozenset(computation.spec.shared)
         self._own = sorted(one.name for one in computation.spec.batch if one.name not in shared)
         self._count = arguments.batch[self._own[0]].shape[0] if self._own else 0
@@ -102,27 +123,17 @@ class _Batch:
         """See `of_parts`; the gradients are still scaled."""
         computation = self._computation
         weights, statistics, failed = self._of_whole()
-        states = rows.find_rows(self._divided, self._inputs, self._count)
-        mixed = next((one for one in states if isinstance(one, rows.Mixing)), None)
-        if mixed is not None:
-            raise _refusal(mixed)
-        forms: list[rows.Form] = [one for one in states if not isinstance(one, rows.Mixing)]
+        forms = self._layout()
         cotangents = self._cotangents(weights)
         of_parameters = jax.tree.map(jnp.zeros_like, parameters)
         asked = computation.spec.selection.inputs
         of_shared = {name: jnp.zeros_like(self._arguments.batch[name]) for name in asked if name not in self._own}
-        # As equal as they can be: a few with one example more come first.
-        size, longer = divmod(self._count, self._parts)
         pieces: list[list[tuple[jax.Array, int]]] = []
-        first = 0
-        for parts, examples in ((longer, size + 1), (self._parts - longer, size)):
-            if not parts:
-                continue
+        for first, parts, examples in self._division():
             of_parameters, of_shared, stacks = self._run(
                 first, parts, examples, parameters, cotangents, forms, (of_parameters, of_shared)
             )
             pieces.append([(stack, examples) for stack in stacks])
-            first += parts * examples
         layouts = [*forms, *(_EXAMPLES for name in asked if name in self._own)]
         whole = [_joined(list(each), layout) for each, layout in zip(zip(*pieces, strict=True), layouts, strict=True)]
         outputs = dict(zip(self._names, whole, strict=False))
@@ -131,6 +142,56 @@ class _Batch:
         found = Evaluation(outputs, self._loss(values, weights), statistics, failed, self._problems)
         return found, of_parameters, own_gradients | of_shared
 
+    def evaluate(self) -> Evaluation:
+        """See `evaluate`."""
+        weights, statistics, failed = self._of_whole()
+        forms = self._layout()
+        pieces: list[list[tuple[jax.Array, int]]] = []
+        for first, parts, examples in self._division():
+            turn = self._turn(first, examples)
+            _, stacks = jax.lax.scan(turn, (), jnp.arange(parts, dtype=jnp.int32))
+            pieces.append([(stack, examples) for stack in stacks])
+        whole = [_joined(list(each), form) for each, form in zip(zip(*pieces, strict=True), forms, strict=True)]
+        outputs = dict(zip(self._names, whole, strict=False))
+        loss = None if self._computation.loss is None else self._loss(whole[len(self._names) :], weights)
+        return Evaluation(outputs, loss, statistics, failed, self._problems)
+
+    def _turn(self, first: int, size: int) -> Callable[[tuple[()], jax.Array], tuple[tuple[()], list[jax.Array]]]:
+        """Forward through a part, which leaves nothing for a backward pass but its number."""
+        part = rows.part_of(self._divided, self._inputs, self._count, size)
+
+        def forward(start: jax.Array, arguments: Arguments) -> list[jax.Array]:
+            cut = {name: self._cut(arguments.batch[name], _EXAMPLES, start, size) for name in self._own}
+            return list(part(start, jax.tree.leaves(arguments.at({}, cut))))
+
+        lean = checkpointed(forward, self._computation.spec.options.checkpointing)
+
+        # Forward and backward pass are loops of their own, which nothing merges.
+        @functools.partial(jax.checkpoint, prevent_cse=False)
+        def turn(none: tuple[()], number: jax.Array) -> tuple[tuple[()], list[jax.Array]]:
+            return none, lean(first + number * size, self._arguments)
+
+        return turn
+
+    def _division(self) -> Iterator[tuple[int, int, int]]:
+        """First example, number and size of parts that are as equal as they can be: a few with one more come first."""
+        size, longer = divmod(self._count, self._parts)
+        if longer:
+            yield 0, longer, size + 1
+        yield longer * (size + 1), self._parts - longer, size
+
+    def _layout(self) -> list[rows.Form]:
+        """Where the examples lie in outputs and values.
+
+        Raises:
+            Problem: they depend on each other.
+        """
+        states = rows.find_rows(self._divided, self._inputs, self._count)
+        mixed = next((one for one in states if isinstance(one, rows.Mixing)), None)
+        if mixed is not None:
+            raise _refusal(mixed)
+        return [one for one in states if not isinstance(one, rows.Mixing)]
+
     def _forward(self, *leaves: jax.Array) -> _Forward:
         arguments: Arguments = jax.tree.unflatten(self._tree, leaves)
         context = self._computation.new_context(arguments)
@@ -138,7 +199,7 @@ class _Batch:
         self._forms = values
         self._problems = tuple(check.problem for check in context.checks)
         return _Forward(
-            {name: outputs[name] for name in self._computation.spec.outputs},
+            {name: outputs[name] for name in self._asked},
             [one.values for one in values],
             [one.weights for one in values],
             context.updated_statistics,

@@ -8,6 +8,7 @@ from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.compute.losses import Cotangents
 from gradserve_server.compute.network import Capability
 from gradserve_server.compute.program.computation import Arguments, Arrays, Computation, Evaluation
+from gradserve_server.compute.program.parts import evaluate
 from gradserve_server.compute.program.scaling import scaled, unscaled
 
 
@@ -27,16 +28,10 @@ def of_stacked_cotangents(computation: Computation, arguments: Arguments) -> tup
                 expected="not set",
             )
 
-    if computation.spec.options.micro_batches > 1:
-        raise Problem(
-            Reason.UNSUPPORTED_OPTION,
-            "stacked cotangents are taken all at once",
-            field="options.micro_batches",
-            expected="0",
-        )
+    wanted = tuple(dict.fromkeys((*loss.names, *computation.spec.outputs)))
 
     def outputs(chosen: Arrays, inputs: Arrays) -> tuple[Arrays, Evaluation]:
-        found = computation.evaluate(arguments.at(chosen, inputs))
+        found = evaluate(computation, arguments.at(chosen, inputs), wanted)
         return {name: found.outputs[name] for name in loss.names}, found
 
     given, pull_back, found = jax.vjp(outputs, *computation.point(arguments), has_aux=True)
