@@ -95,10 +95,8 @@ def choices(
     kept = []
     for plan in plans:
         screen.say(f"Computing gradients with checkpointing '{plan.checkpointing}'")
-        runs = [
-            client.gradients(network, weights, batch, loss=_loss(1.0), checkpointing=plan.checkpointing)
-            for _ in range(RUNS)
-        ]
+        options: dict[str, Any] = {"loss": _loss(1.0), "checkpointing": plan.checkpointing}
+        runs = [client.gradients(network, weights, batch, **options) for _ in range(RUNS)]
         found = runs[0].gradients
         expected = expected or found
         seconds = min(one.timing.execute for one in runs)
