@@ -258,4 +258,8 @@ def test_a_batch_that_is_all_shared_has_no_examples() -> None:
     [(64, 1 << 20, 16), (64, 1 << 30, 1), (3, 8, 3), (1, 8, 1), (30, 1 << 20, 15), (31, 1 << 20, 16), (5, 0, 5)],
 )
 def test_examples_are_taken_in_chunks_that_divide_them(count: int, held: int, size: int) -> None:
-    assert chunk_size(count, held) == size
+    assert chunk_size(count, held, count) == size
+
+
+def test_no_more_examples_are_taken_at_once_than_a_part_holds() -> None:
+    assert chunk_size(64, 8, 8) == 8
