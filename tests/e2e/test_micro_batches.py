@@ -54,6 +54,26 @@ def test_the_result_is_that_of_the_whole_batch(client_in_process: gs.Client, par
     assert found.summary.finite
 
 
+@pytest.mark.parametrize("options", [{"exact_batch": True}, {}, {"micro_batches": 5}])
+def test_an_example_of_weight_0_in_one_term_counts_in_another(client_in_process: gs.Client, options: Any) -> None:
+    """The derivative along all biases of the last layer, by hand: classes do not depend on it, the sum does."""
+    weights = client_in_process.initialize(NET, seed=1)
+    found = client_in_process.gradients(NET, weights, batch(), loss=SUM, mode="inference", **options)
+    logits = (
+        client_in_process.forward(NET, weights, {"x": batch()["x"]}, mode="inference")
+        .outputs["dense_2"]
+        .astype(np.float64)
+    )
+    sent = batch()
+    own = np.log(np.sum(np.exp(logits), axis=1)) - logits[np.arange(COUNT), sent["y"]]
+    expected = np.sum(own * sent["w"]) / np.sum(sent["w"]) + 0.1 * np.sum(logits)
+    assert found.loss == pytest.approx(expected, rel=1e-5)
+    assert np.sum(found.gradients["dense_2/bias"]) == pytest.approx(0.1 * COUNT * 3, rel=1e-5)
+    kernel = np.sum(found.gradients["dense_2/kernel"], axis=1)
+    hidden = np.tanh(sent["x"] @ weights["dense_1/kernel"] + weights["dense_1/bias"])
+    np.testing.assert_allclose(kernel, 0.3 * np.sum(hidden, axis=0), rtol=1e-4, atol=1e-5)
+
+
 def penalized() -> gs.Loss:
     """The mean of the outputs and a penalty on a parameter, which no example has a part of."""
     graph = gs.GraphBuilder()

@@ -108,6 +108,11 @@ class Loss(abc.ABC):
     weights_names: tuple[str, ...]
     tensors: frozenset[str]
 
+    @property
+    def weights_of_terms(self) -> tuple[tuple[str, ...], ...]:
+        """Of each term the tensors of the batch that are its example weights; none where it counts all examples."""
+        return (self.weights_names,)
+
     @abc.abstractmethod
     def unreduced(self, tensors: Tensors, context: Context) -> list[Unreduced]:
         """The values of these outputs and targets; conditions on data are left in `context.checks`.

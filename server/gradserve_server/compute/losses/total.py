@@ -46,6 +46,10 @@ class Total(Loss):
         self.weights_names = tuple(dict.fromkeys(name for term in terms for name in term.loss.weights_names))
         self.tensors = frozenset(name for term in terms for name in term.loss.tensors)
 
+    @property
+    def weights_of_terms(self) -> tuple[tuple[str, ...], ...]:
+        return tuple(names for term in self._terms for names in term.loss.weights_of_terms)
+
     def unreduced(self, tensors: Tensors, context: Context) -> list[Unreduced]:
         values: list[Unreduced] = []
         for term in self._terms:

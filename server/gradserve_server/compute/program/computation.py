@@ -180,7 +180,10 @@ class Computation:
         return values if self.padding is None else self.padding.without_added(values, arguments.batch)
 
     def _present(self, batch: Arrays) -> jax.Array | None:
-        """For each example, whether it counts; None where there are no weights."""
+        """For each example, whether it counts; None where all do: there are no weights, or a term has none."""
+        terms = self.loss.weights_of_terms if self.loss is not None else ()
+        if any(not set(names).difference(self.spec.shared) for names in terms):
+            return None
         return present_rows(batch, [name for name in self._weights_names if name in batch])
 
     def _context(self, arguments: Arguments, present: jax.Array | None, tape: Tape | None = None) -> Context:
