@@ -149,10 +149,14 @@ def _rules(options: Options) -> list[Rule]:
     return rules
 
 
-def _options(computation: program.Computation) -> dict[str, bool | str]:
-    """Of the compiler: a trace is run a few times only and has a reduction for each statistic of each value."""
+def _options(computation: program.Computation) -> dict[str, bool | int | str]:
+    """Of the compiler: a trace is run a few times only and has many reductions, which gain nothing by dear passes."""
     if computation.spec.kind == "trace" and jax.default_backend() == "cpu":
-        return {"xla_cpu_use_fusion_emitters": False}
+        return {
+            "xla_cpu_use_fusion_emitters": False,
+            "xla_backend_optimization_level": 1,
+            "xla_llvm_disable_expensive_passes": True,
+        }
     return {}
 
 
