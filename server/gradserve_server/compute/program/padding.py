@@ -71,8 +71,9 @@ def padded_size(examples: int) -> int:
 
 
 def examples_of(spec: ProgramSpec) -> int:
-    """How many examples a batch holds; 0 where all of it is shared."""
-    return next((one.shape[0] for one in spec.batch if one.name not in spec.shared), 0)
+    """How many examples a batch holds; 0 where all of it is shared, or its arrays do not agree on a number."""
+    sizes = {one.shape[:1] for one in spec.batch if one.name not in spec.shared}
+    return next(iter(sizes))[0] if len(sizes) == 1 and () not in sizes else 0
 
 
 def padded(spec: ProgramSpec, examples: int) -> ProgramSpec:
