@@ -138,3 +138,23 @@ def test_what_is_wrong_is_told_in_the_numbers_that_were_sent(client_in_process: 
     with pytest.raises(gs.InvalidRequest) as caught:
         client_in_process.gradients(PLAIN, weights, sent, loss=gs.softmax_cross_entropy("y"))
     assert "10, 5" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("output", "body"),
+    [
+        # The half of 6 and of 7, rounded down; that of 5 is another.
+        ("n, 12", "s = Shape(x) n = Slice(s, zero, one) half = Div(n, two) f = Cast<to = 1>(half) y = Mul(x, f)"),
+        # Axes that 6 examples happen to fit.
+        ("12", "r = Reshape(x, features) y = ReduceSum<keepdims = 0>(r, one)"),
+    ],
+)
+def test_models_that_compute_with_sizes_are_not_padded(client_in_process: gs.Client, output: str, body: str) -> None:
+    constants = "int64[1] zero = {0}, int64[1] one = {1}, int64[1] two = {2}, int64[2] features = {12, -1}"
+    net = gs.onnx_text(
+        f'<ir_version: 10, opset_import: ["": 21]> g (float[n, 12] x) => (float[{output}] y) <{constants}> {{ {body} }}'
+    )
+    x = np.random.default_rng(0).normal(size=(5, 12)).astype(np.float32)
+    found = client_in_process.forward(net, None, {"x": x})
+    expected = x * 2 if "Mul" in body else x.reshape(12, 5).sum(1)
+    np.testing.assert_allclose(found.outputs["y"], expected, rtol=1e-5, atol=1e-6)

@@ -125,9 +125,14 @@ class Executor:
             if family in self._unpadded:
                 return None
         # Before the rest, so that what is wrong with it is told once.
-        self._network(spec.network)
+        network = self._network(spec.network)
+        whole_spec = program.padded(spec, size)
         try:
-            whole, is_fresh = self._of_padded(program.padded(spec, size))
+            whole, is_fresh = self._of_padded(whole_spec)
+            if examples != size and spec.network.format != "graph":
+                # ONNX computes with sizes: what is the same for some of them may be another for this one.
+                loss = load_loss(spec.loss, self._limits) if spec.loss else None
+                program.find_padding(whole_spec, network, loss, examples)
         except (Problem, ValuesNeeded) as found:
             if isinstance(found, Problem) and found.reason is Reason.DEPENDENT_EXAMPLES:
                 with self._lock:

@@ -17,21 +17,21 @@ from gradserve_server.compute.program.computation import Arrays
 from gradserve_server.compute.program.padding import Padding, examples_of, resized
 
 
-def find_padding(spec: ProgramSpec, network: Network, loss: Loss | None) -> Padding:
+def find_padding(spec: ProgramSpec, network: Network, loss: Loss | None, other: int | None = None) -> Padding:
     """Where the examples of a padded batch lie.
 
     Args:
         spec: of a padded batch.
         network: the network.
         loss: the loss, if there is one.
+        other: number of examples to hold it against; neither divides the other. One more than it has if None.
 
     Raises:
         Problem: DEPENDENT_EXAMPLES where examples depend on each other or on how many there are; or what `build` finds.
     """
     examples = examples_of(spec)
-    # A size that is a multiple of no other.
-    sizes = (examples, examples + 1)
-    (one, forms), (other, _) = (_traced(resized(spec, size), network, loss) for size in sizes)
+    sizes = (examples, examples + 1 if other is None else other)
+    (one, forms), (another, _) = (_traced(resized(spec, size), network, loss) for size in sizes)
     arrays = [*one.weights, *spec.batch, *spec.vectors]
     first = len(one.weights)
     own = [
@@ -39,15 +39,19 @@ def find_padding(spec: ProgramSpec, network: Network, loss: Loss | None) -> Padd
         for index, form in enumerate(arrays)
     ]
     inputs: list[rows.Form] = [*own, None]
-    states = rows.find_rows(one.program, inputs, examples)
-    for index, state in enumerate(states):
-        if isinstance(state, rows.Mixing):
-            raise _refusal(state)
-        shapes = [each.program.jaxpr.outvars[index].aval.shape for each in (one, other)]
+    states, twins = (
+        rows.find_rows(each.program, inputs, size) for each, size in zip((one, another), sizes, strict=True)
+    )
+    for index, (state, twin) in enumerate(zip(states, twins, strict=True)):
+        mixing = next((one for one in (state, twin) if isinstance(one, rows.Mixing)), None)
+        # An axis may have as many elements as there are examples by chance.
+        if mixing is not None or state != twin:
+            raise _refusal(mixing or rows.Mixing("", "reshape"))
+        shapes = [each.program.jaxpr.outvars[index].aval.shape for each in (one, another)]
         # Of as many rows as there are examples, and none of them an example's.
         if state is None and shapes[0] != shapes[1]:
             raise _refusal(rows.Mixing("", "broadcast_in_dim"))
-    dependence = rows.find_size_dependence((one.program, other.program), sizes, inputs)
+    dependence = rows.find_size_dependence((one.program, another.program), sizes, inputs)
     if dependence is not None:
         raise _refusal(dependence)
     found: Any = jax.tree.unflatten(forms, range(len(states)))
