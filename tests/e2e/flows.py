@@ -226,6 +226,14 @@ CASES = {
         "are large",
         x=normal(4, 8, 8, 3),
     ),
+    "a transformer without normalization": Case(
+        transformer(12, normalized=False),
+        "exploding",
+        "block_1/",
+        "Normalize what residual branches take",
+        x=normal(4, 6, WIDTH),
+        y=TOKENS,
+    ),
     "a recurrent network over 200 steps that grows": Case(
         reader(gs.simple_recurrent(WIDTH, name="cell")),
         "exploding",
