@@ -5,6 +5,8 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 ONLY ?=
+# The tests of a file share servers and compiled programs; each process of tests takes 2 GB at most.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 # Nothing outside of .venv may be found by accident.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
@@ -35,10 +37,10 @@ demo: $(ENVIRONMENT) ## Set up everything and show the main job with a server of
 	@$(BIN)/gradserve demo
 
 test: $(VENV)/.installed-dev ## Set up everything and run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-long: $(VENV)/.installed-dev ## Run all tests, the long ones too
-	$(BIN)/python -m pytest -m '' --timeout 1200
+	$(BIN)/python -m pytest $(PARALLEL) -m '' --timeout 1200
 
 lint: $(VENV)/.installed-dev protos-check ## Check format, types, contract, direction of imports and shell
 	$(BIN)/ruff format --check .

@@ -80,7 +80,7 @@ FUNCTIONS: dict[str, tuple[Callable[[Arrays, Arrays], Arrays], Any, tuple[int, .
         ("perceptron", "batch"),
         ("convolutional", "fixed"),
         ("attention", "batch"),
-        ("attention", "fixed"),
+        pytest.param("attention", "fixed", marks=pytest.mark.long),
         ("looped", "fixed"),
     ],
 )

@@ -42,7 +42,7 @@ SUM = gs.sum_of_losses(
 )
 
 
-@pytest.mark.parametrize("parts", [3, COUNT])
+@pytest.mark.parametrize("parts", [3, pytest.param(COUNT, marks=pytest.mark.long)])
 def test_the_result_is_that_of_the_whole_batch(client_in_process: gs.Client, parts: int) -> None:
     """With dropout, example weights of which some are 0, a mean and a sum; evenly divided and not."""
     weights = client_in_process.initialize(NET, seed=1)
@@ -131,6 +131,7 @@ def test_what_has_no_parts_is_refused_with_the_node(
     assert (caught.value.node or "") == node
 
 
+@pytest.mark.long
 def test_every_call_but_a_trace_takes_parts(client_in_process: gs.Client) -> None:
     """With dropout, whose mask is that of the whole batch."""
     client, x = client_in_process, {"x": batch()["x"]}

@@ -68,7 +68,9 @@ def test_terms_without_weights_count_what_was_sent(client_in_process: gs.Client)
     assert_as_unpadded(client_in_process, 10, sent, loss=SUM)
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum", "sum_then_mean"])
+@pytest.mark.parametrize(
+    "reduction", ["mean", *(pytest.param(one, marks=pytest.mark.long) for one in ("sum", "sum_then_mean"))]
+)
 def test_every_reduction_counts_what_was_sent(client_in_process: gs.Client, reduction: Any) -> None:
     sent = batch()
     sent["x"][0] = 1

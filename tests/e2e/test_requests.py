@@ -22,7 +22,7 @@ from gradserve.v1 import tensor_pb2
 
 FILES = {path.stem: path for path in sorted((Path(__file__).parent / "requests").glob("*.json"))}
 # To compile them in float32 as well takes long.
-LARGE = {"03_resnet20_uint8_image", "05_bert", "06_gpt_untied"}
+LARGE = {"03_resnet20_uint8_image", "04_unet", "05_bert", "06_gpt_untied"}
 LONG = pytest.mark.long
 DIRECTIONS = 3
 SINGLES = 4
@@ -145,9 +145,7 @@ def assert_agree_with_differences(compute: Compute, request: Request) -> None:
         assert given == pytest.approx(expected, rel=1e-5, abs=1e-7 * scale), sorted(direction)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=LONG if name in {*LARGE, "04_unet"} else ()) for name in FILES]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=LONG if name in LARGE else ()) for name in FILES])
 def test_gradients_agree_with_differences(compute: Compute, client: gs.Client, name: str) -> None:
     assert_agree_with_differences(compute, widened(plain(read(name)), client))
 
@@ -176,6 +174,7 @@ def test_a_frozen_backbone_has_no_gradients(compute: Compute) -> None:
     assert {name.partition("/")[0] for name in compute(read("20_frozen_backbone")).gradients} == {"head"}
 
 
+@pytest.mark.long
 def test_batch_statistics_come_back(compute: Compute, client: gs.Client) -> None:
     request = widened(read("03_resnet20_uint8_image"), client)
     updated = compute(request).message.updated_statistics

@@ -22,7 +22,7 @@ def found(request: pytest.FixtureRequest) -> tuple[str, Arrays]:
     return request.param, safetensors.numpy.load_file(FOLDER / f"{request.param}.safetensors")
 
 
-@pytest.mark.parametrize("exporter", ["old", "new"])
+@pytest.mark.parametrize("exporter", [pytest.param("old", marks=pytest.mark.long), "new"])
 def test_gradients_are_those_of_torch(client: gs.Client, found: tuple[str, Arrays], exporter: str) -> None:
     name, expected = found
     network = gs.load_onnx(FOLDER / f"{name}-{exporter}.onnx")

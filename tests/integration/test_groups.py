@@ -165,6 +165,7 @@ def test_who_gives_up_does_not_take_others_along(client: gs.Client, requests: li
     assert "late" in outcomes
 
 
+@pytest.mark.long
 def test_a_killed_worker_costs_nobody_an_answer(server: Serving, client: gs.Client, requests: list[Request]) -> None:
     with ThreadPoolExecutor(1) as pool:
         asking = pool.submit(all_at_once, client, requests, 40)

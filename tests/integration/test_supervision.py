@@ -149,6 +149,7 @@ def test_the_bits_are_those_of_the_worker_in_this_process(shared, in_process):
             assert ours.tobytes() == theirs.tobytes()
 
 
+@pytest.mark.long
 def test_everything_else_is_the_same_as_well(shared, in_process):
     assert shared.platform() == in_process.platform()
     assert shared.initialize(NETWORK, 7) == in_process.initialize(NETWORK, 7)
@@ -197,6 +198,7 @@ def test_threads_share_the_lanes_and_get_their_own_answers(shared):
     assert wrong == []
 
 
+@pytest.mark.long
 def test_calls_survive_the_death_of_the_worker(worker):
     expected = {seed: gradients(worker, seed) for seed in range(8)}
     stop = time.monotonic() + 8
@@ -276,6 +278,7 @@ def test_blocks_outlive_the_worker(worker):
         assert [a.tobytes() for a in results] == [b.tobytes() for b in expected]
 
 
+@pytest.mark.long
 def test_births_and_deaths_are_logged(caplog):
     caplog.set_level(logging.INFO, "gradserve_server.worker")
     worker = ProcessWorker(Limits(), lanes=1, arena_bytes=1 << 20)

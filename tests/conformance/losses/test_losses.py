@@ -162,7 +162,7 @@ def test_weights_that_are_all_0_give_a_loss_and_a_gradient_of_0(row, reduction, 
 
 
 @few_rows_often
-@pytest.mark.parametrize("reduction", ["mean", "sum_then_mean"])
+@pytest.mark.parametrize("reduction", ["mean", pytest.param("sum_then_mean", marks=pytest.mark.long)])
 @weightings
 def test_parts_of_a_batch_combine_by_their_sums_of_weights(row, reduction, weighting):
     case = Case.make(row, weighting)

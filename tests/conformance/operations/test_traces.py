@@ -141,7 +141,7 @@ def executor() -> Executor:
         pytest.param(
             rows,
             turns,
-            marks=() if index == 0 and turns == TURNS else pytest.mark.long,
+            marks=() if index == 1 and turns == TURNS else pytest.mark.long,
             id=f"{rows[0].name} to {rows[-1].name}, {turns} turns",
         )
         for index, rows in enumerate(CHUNKS)

@@ -101,7 +101,9 @@ def gradients(name: str, choice: Checkpointing) -> Mapping[str, np.ndarray]:
     return {f"{one.group} {one.array.name}": value for one, value in zip(known.results, results, strict=True)}
 
 
-@pytest.mark.parametrize("choice", LEAN)
+@pytest.mark.parametrize(
+    "choice", [pytest.param(one, marks=() if one is Checkpointing.SQRT else pytest.mark.long) for one in LEAN]
+)
 @pytest.mark.parametrize("name", GRAPHS)
 def test_gradients_are_those_without_checkpointing(name: str, choice: Checkpointing) -> None:
     expected, found = gradients(name, Checkpointing.OFF), gradients(name, choice)

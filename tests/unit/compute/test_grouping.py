@@ -95,7 +95,9 @@ def run_together(executor: Executor, spec: ProgramSpec, requests: list[list[Any]
     return group, results
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=() if one in ("dense", "dropout") else pytest.mark.long) for one in CASES]
+)
 def test_each_gets_the_bits_that_it_gets_alone(executor: Executor, name: str) -> None:
     spec = spec_of(name)
     program = executor.prepare(spec)

@@ -68,6 +68,7 @@ def computed(choice: Checkpointing) -> Tree:
     return jax.jit(rewritten(function, [RECOMPUTED_LATE]), compiler_options=quick)(parameters, x, directions)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("choice", LEAN)
 def test_every_kind_of_derivative_is_that_without_checkpointing(choice: Checkpointing) -> None:
     expected, found = computed(Checkpointing.OFF), computed(choice)
