@@ -51,7 +51,7 @@ def _huge() -> Row:
     }
     nbytes = HUGE_LAYERS * layer.nbytes
     with (
-        serving("process", "--memory-budget", "20000000000") as server,
+        serving("process") as server,
         gs.Client(server.address) as client,
         Peak(server.pid) as peak,
     ):

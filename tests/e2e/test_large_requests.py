@@ -133,6 +133,19 @@ def test_a_timeout_ends_the_call_and_not_the_stream(client, weights):
     assert_right(client.gradients(NET, weights, batch(), loss=LOSS), weights, batch())
 
 
+def test_weights_of_nearly_a_fifth_of_the_budget_fit():
+    # As they came, copied as one message would be, gradients on the device, what makes them, gradients in the answer.
+    width = 1750
+    large = {"dense_1/kernel": np.zeros((width, width), np.float32), "dense_1/bias": np.zeros(width, np.float32)}
+    net = gs.sequential(gs.dense(width), x=("batch", width))
+    with gs.local(memory_budget=64 << 20) as one:
+        result = one.gradients(net, large, {"x": np.ones((1, width)), "y": np.ones((1, width))}, loss=LOSS)
+        np.testing.assert_allclose(result.gradients["dense_1/bias"], -2 / width, rtol=1e-5)
+        with pytest.raises(gs.LimitExceeded) as caught:
+            one.gradients(net, large, {"x": np.ones((5000, width)), "y": np.ones((5000, width))}, loss=LOSS)
+        assert caught.value.reason == "MEMORY_LIMIT"
+
+
 def test_closing_ends_streamed_calls(weights):
     client = gs.local(isolation="none")
     assert_right(client.gradients(NET, weights, batch(), loss=LOSS), weights, batch())

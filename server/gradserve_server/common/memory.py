@@ -32,6 +32,10 @@ def round_up(nbytes: int) -> int:
     return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 
+# Results with more bytes than this are moved to their block, as they are too large to have twice, though that makes the
+# next run wait for fresh pages.
+MOST_TWICE_BYTES = 1 << 30
+
 # Of what is moved, so much is in memory twice.
 _PIECE_BYTES = 64 << 20
 _DONT_NEED = 4  # of madvise, on Linux

@@ -17,6 +17,7 @@ import numpy as np
 
 from gradserve_server.common import tracing
 from gradserve_server.common.errors import ProblemData
+from gradserve_server.common.memory import MOST_TWICE_BYTES
 
 
 class ArraySpec(msgspec.Struct, frozen=True, array_like=True):
@@ -205,6 +206,10 @@ class ResultSpec(msgspec.Struct, frozen=True, array_like=True):
     array: ArraySpec
 
 
+# What one message can hold.
+MOST_MESSAGE_BYTES = (1 << 31) - 1
+
+
 class Footprint(msgspec.Struct, frozen=True, array_like=True):
     """Bytes that one run takes.
 
@@ -212,22 +217,34 @@ class Footprint(msgspec.Struct, frozen=True, array_like=True):
         arguments: arrays that it takes.
         results: arrays that it gives.
         peak: on the device, by the compiler's own figures: arguments, results, temporaries.
+        in_place: of the peak, arguments that the device takes from where they lie.
     """
 
     arguments: int
     results: int
     peak: int
+    in_place: int = 0
 
     @property
     def needed(self) -> int:
-        """All that a request takes: as it came, in the block that it runs on, and on the device."""
-        return self.least - self.arguments - self.results + self.peak
+        """All that a request takes: as it came, in the block that it runs on, and on the device beside that."""
+        # The request holds the arguments, and names and shapes beside them.
+        request = self.arguments + self.arguments // 64 + 4096
+        # What no message holds comes in pieces, which are written to where the run takes them from.
+        copied = self.arguments if self.arguments <= MOST_MESSAGE_BYTES else 0
+        return request + copied + self.results + self.beside
 
     @property
     def least(self) -> int:
         """What it would take without any temporaries."""
-        # The request holds the arguments, and names and shapes beside them.
-        return self.arguments + self.arguments // 64 + 4096 + 2 * (self.arguments + self.results)
+        return msgspec.structs.replace(self, peak=self.in_place + self.results).needed
+
+    @property
+    def beside(self) -> int:
+        """What a run takes on the device beside its block."""
+        # A device with memory of its own keeps what is moved out of the host's.
+        is_moved = self.in_place > 0 and self.results > MOST_TWICE_BYTES
+        return self.peak - self.in_place - (self.results if is_moved else 0)
 
 
 class Program(msgspec.Struct, frozen=True, array_like=True):
@@ -239,6 +256,7 @@ class Program(msgspec.Struct, frozen=True, array_like=True):
         results: arrays that a run gives, in order.
         numbers: names of the entries of the result of group ``numbers``.
         peak_bytes: memory of one run on the device by the compiler's own figures: arguments, results, temporaries.
+        in_place_bytes: of the peak, arguments that the device takes from where they lie; none if it has its own memory.
         compile_seconds: time that tracing and compiling took.
         layout: of a trace, what its results are.
         checkpointing: what is kept for the backward pass; None where there is none.
@@ -261,6 +279,14 @@ class Program(msgspec.Struct, frozen=True, array_like=True):
     is_fresh: bool = True
     can_group: bool = False
     problems: tuple[ProblemData, ...] = ()
+    in_place_bytes: int = 0
+
+    @property
+    def footprint(self) -> Footprint:
+        """Bytes that one run takes."""
+        arguments = sum(one.nbytes for one in self.arguments)
+        results = sum(one.array.nbytes for one in self.results)
+        return Footprint(arguments, results, self.peak_bytes, self.in_place_bytes)
 
 
 class DescribeSpec(msgspec.Struct, frozen=True, array_like=True):

@@ -319,6 +319,7 @@ class Executor:
             results=found.results,
             numbers=found.numbers,
             peak_bytes=compiled.footprint.peak,
+            in_place_bytes=compiled.footprint.in_place,
             compile_seconds=time.perf_counter() - start,
             layout=found.layout,
             checkpointing=choice,
@@ -406,7 +407,11 @@ def _after(first: Executable, computation: program.Computation) -> Compiled:
         both: Sequence[jax.Array] = compiled.call(*arrays[:-1], *(results[place] for place, _ in given), arrays[-1])
         return both
 
-    footprint = structs.replace(compiled.footprint, peak=max(compiled.footprint.peak, first.program.peak_bytes))
+    footprint = structs.replace(
+        compiled.footprint,
+        peak=max(compiled.footprint.peak, first.program.peak_bytes),
+        in_place=min(compiled.footprint.in_place, first.program.in_place_bytes),
+    )
     return dataclasses.replace(compiled, call=call, footprint=footprint)
 
 

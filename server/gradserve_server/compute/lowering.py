@@ -65,8 +65,9 @@ class Lowered:
             compiled = self._compiled()
         except Exception as error:
             raise self.computation.network.explain(error) or error from error
+        arguments = sum(one.nbytes for one in sent(self.computation))
         results = sum(one.array.nbytes for one in self.found.results)
-        footprint = Footprint(sum(one.nbytes for one in sent(self.computation)), results, _peak(compiled))
+        footprint = Footprint(arguments, results, _peak(compiled), _in_place(compiled, arguments))
         return Compiled(self.computation, compiled, self.found, footprint)
 
     def _compiled(self) -> Any:
@@ -174,6 +175,15 @@ def _forms(groups: Mapping[str, Mapping[str, jax.Array]]) -> tuple[ResultSpec, .
         for group, arrays in groups.items()
         for name, value in arrays.items()
     )
+
+
+def _in_place(compiled: Any, arguments: int) -> int:
+    """Bytes of arguments that are not copied: on CPU all of them, as they are aligned, but for those not looked at."""
+    return min(arguments, int(compiled.memory_analysis().argument_size_in_bytes)) if _is_on_host() else 0
+
+
+def _is_on_host() -> bool:
+    return jax.default_backend() == "cpu"
 
 
 def _peak(compiled: Any) -> int:

@@ -29,6 +29,7 @@ from gradserve_server.front.forms import Reply, Times
 from gradserve_server.front.groups import Apart, Groups, Share
 from gradserve_server.front.kinds import Kind
 from gradserve_server.front.losses import read_loss
+from gradserve_server.front.needs import Needs, check_one_message
 from gradserve_server.front.options import CHECKPOINTING_NUMBERS, loss_scale_of, options_of, selection_of
 from gradserve_server.front.programs import Prepared, Programs
 from gradserve_server.front.reading import Reading, reading
@@ -38,8 +39,6 @@ from gradserve_server.worker.interface import Block, ProgramMissing, Region, Wor
 
 # How often a call may find its worker dead before it is taken for the cause, or its program pushed out.
 _TRIES = 3
-# What one message can hold, less some for names and numbers.
-_MOST_ANSWER_BYTES = (1 << 31) - (1 << 20)
 
 Result = TypeVar("Result")
 
@@ -287,11 +286,13 @@ class Engine:
                 compile_seconds += time.perf_counter() - start
                 caller.check()
             program = prepared.program
-            self._check_fits(prepared, caller.request_bytes)
+            needs = Needs.of(prepared, asked.arrays if asked.in_regions else (), self._worker)
+            held_bytes = sum(one.digest.size for one in asked.artifacts)
+            needs.check(caller.request_bytes + held_bytes, self.budget.total_bytes)
             if not split:
-                _check_one_message(prepared)
+                check_one_message(prepared)
             try:
-                ran = self._run(prepared, asked, caller, groups)
+                ran = self._run(prepared, needs, asked, caller, groups)
             except (ProgramMissing, WorkerDied) as error:
                 self._programs.forget(asked.key, prepared)
                 if isinstance(error, WorkerDied):
@@ -328,11 +329,11 @@ class Engine:
             self._metrics.count_compilation()
         return program
 
-    def _run(self, prepared: Prepared, task: convert.Task, caller: Caller, groups: Groups | None) -> _Ran:
+    def _run(self, prepared: Prepared, needs: Needs, task: convert.Task, caller: Caller, groups: Groups | None) -> _Ran:
         """One run: of this request alone, or with others that wait."""
         turns = groups.turns(prepared) if groups else None
         if groups is None or turns is None:
-            return self._run_alone(prepared, task, 0.0)
+            return self._run_alone(prepared, needs, task, 0.0)
         start = time.perf_counter()
         row = groups.enter(turns, prepared, task, caller)
         waited = time.perf_counter() - start
@@ -341,16 +342,14 @@ class Engine:
             return _Ran(Finished(row.share), row.results, row.execute_seconds, waited, requests=row.requests)
         seconds = math.inf
         try:
-            ran = self._run_alone(prepared, task, waited)
+            ran = self._run_alone(prepared, needs, task, waited)
             seconds = ran.execute
         finally:
             turns.leave(seconds)
         return ran
 
-    def _run_alone(self, prepared: Prepared, task: convert.Task, waited: float) -> _Ran:
-        reservation = self.budget.reserve(
-            (Purpose.BLOCKS, prepared.block_bytes), (Purpose.EXECUTION, prepared.program.peak_bytes)
-        )
+    def _run_alone(self, prepared: Prepared, needs: Needs, task: convert.Task, waited: float) -> _Ran:
+        reservation = needs.reserve(self.budget)
         try:
             block = self._worker.allocate(prepared.program, task.arrays if task.in_regions else ())
         except BaseException:
@@ -369,18 +368,6 @@ class Engine:
         self._metrics.observe_run(1)
         return _Ran(finished, run.results, run.execute_seconds, waited, start - filling)
 
-    def _check_fits(self, prepared: Prepared, request_bytes: int) -> None:
-        """Refuses what would not fit if there were no other request: waiting cannot help it."""
-        needed, limit = request_bytes + prepared.block_bytes + prepared.program.peak_bytes, self.budget.total_bytes
-        if needed > limit:
-            raise Problem(
-                Reason.MEMORY_LIMIT,
-                "request, program and answer together need more memory than there is",
-                given=f"{needed} bytes",
-                expected=f"at most {limit} bytes",
-                metadata={"needed_bytes": str(needed), "limit_bytes": str(limit)},
-            )
-
     def _again(self, caller: Caller, call: Callable[[], Result], tries: _Tries | None = None) -> Result:
         """Makes a call of the worker, again if the worker dies under it."""
         tries = tries or _Tries()
@@ -390,18 +377,6 @@ class Engine:
                 return call()
             except WorkerDied:
                 tries.died()
-
-
-def _check_one_message(prepared: Prepared) -> None:
-    if prepared.result_bytes > _MOST_ANSWER_BYTES:
-        raise Problem(
-            Reason.TOO_LARGE,
-            "the answer would not fit into one message",
-            given=f"{prepared.result_bytes} bytes",
-            expected=f"at most {_MOST_ANSWER_BYTES} bytes",
-            hint="Ask over `Stream`, for fewer gradients or outputs at once, or for a summary only.",
-            metadata={"needed_bytes": str(prepared.result_bytes), "limit_bytes": str(_MOST_ANSWER_BYTES)},
-        )
 
 
 def _elements(shape: tuple[int, ...]) -> int:

@@ -201,7 +201,7 @@ class Groups:
             turns.capacity = 1
             raise ProgramMissing
         program = group.program
-        reservation = self._budget.reserve((Purpose.BLOCKS, group.block_bytes), (Purpose.EXECUTION, program.peak_bytes))
+        reservation = self._budget.reserve((Purpose.BLOCKS, group.block_bytes), (Purpose.EXECUTION, group.beside_bytes))
         try:
             block = self._worker.allocate(program)
             try:

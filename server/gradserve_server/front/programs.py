@@ -19,17 +19,19 @@ class Prepared:
         program: as the worker gave it.
         block_bytes: arguments and results of a run.
         result_bytes: the results alone.
+        beside_bytes: what a run takes on the device beside those.
     """
 
     program: Program
     block_bytes: int
     result_bytes: int
+    beside_bytes: int
 
     @staticmethod
     def of(program: Program) -> Prepared:
         """`program` with its sizes."""
-        results = sum(one.array.nbytes for one in program.results)
-        return Prepared(program, sum(one.nbytes for one in program.arguments) + results, results)
+        footprint = program.footprint
+        return Prepared(program, footprint.arguments + footprint.results, footprint.results, footprint.beside)
 
 
 @final

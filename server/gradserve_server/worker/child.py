@@ -19,7 +19,7 @@ import numpy as np
 from pythonjsonlogger.json import JsonFormatter
 
 from gradserve_server.common.errors import Problem, Reason, ValuesNeeded
-from gradserve_server.common.memory import keep_freed_memory, move
+from gradserve_server.common.memory import MOST_TWICE_BYTES, keep_freed_memory, move
 from gradserve_server.common.specs import DescribeSpec, NetworkSource, ProgramSpec
 from gradserve_server.worker.lanes import (
     ChildSettings,
@@ -45,9 +45,6 @@ _STACK_BYTES = 64 << 20
 # 5 ms that Python has by default: beside compilations, the slowest 1 % of small calls took 6 ms in
 # place of 20.
 _SWITCH_SECONDS = 0.0005
-
-# Results with more bytes than this are not kept in memory twice, though that makes the next run wait for fresh pages.
-_MOST_TWICE = 1 << 30
 
 _INTERNAL = "the server failed; its log tells more"
 
@@ -119,7 +116,7 @@ class Answers:
         for room, result in zip(views.results, results, strict=True):
             if result.shape != room.shape or result.dtype != room.dtype:
                 raise TypeError(f"a result is {result.dtype}{result.shape}, the program says {room.dtype}{room.shape}")
-            if layout.total_bytes - layout.argument_bytes > _MOST_TWICE and result.flags.c_contiguous:
+            if layout.total_bytes - layout.argument_bytes > MOST_TWICE_BYTES and result.flags.c_contiguous:
                 move(result, room)
             else:
                 np.copyto(room, result)

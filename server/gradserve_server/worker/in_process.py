@@ -42,7 +42,7 @@ class _PlacedBlock(Block):
         arguments: list[np.ndarray] = []
         flat: list[memoryview | None] = []
         for form, content in zip(program.arguments, contents, strict=True):
-            if isinstance(content, np.ndarray) and content.ctypes.data % ALIGNMENT == 0:
+            if isinstance(content, np.ndarray) and _is_aligned(content):
                 arguments.append(content)
                 flat.append(None)
             else:
@@ -53,6 +53,10 @@ class _PlacedBlock(Block):
 
     def close(self) -> None:
         self.arguments = self.flat = ()
+
+
+def _is_aligned(array: np.ndarray) -> bool:
+    return array.ctypes.data % ALIGNMENT == 0
 
 
 @final
@@ -125,6 +129,9 @@ class InProcessWorker(Worker):
 
     def region(self, nbytes: int) -> Region:
         return _OwnRegion(nbytes)
+
+    def in_place(self, array: np.ndarray) -> bool:
+        return _is_aligned(array)
 
     def allocate(self, program: Program, contents: Sequence[Content] = ()) -> Block:
         if contents:

@@ -134,6 +134,10 @@ class Worker(abc.ABC):
         """
 
     @abc.abstractmethod
+    def in_place(self, array: np.ndarray) -> bool:
+        """Whether a run takes `array` from where it lies: `allocate` needs no room for it then."""
+
+    @abc.abstractmethod
     def allocate(self, program: Program, contents: Sequence[Content] = ()) -> Block:
         """Memory for one run of `program`; those of `contents` that lie in a region, and aligned, need none."""
 

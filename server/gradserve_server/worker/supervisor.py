@@ -238,6 +238,9 @@ class ProcessWorker(Worker):
     def region(self, nbytes: int) -> Region:
         return _SharedRegion(self._arena, nbytes)
 
+    def in_place(self, array: np.ndarray) -> bool:
+        return self._arena.offset_of(array) is not None
+
     def allocate(self, program: Program, contents: Sequence[Content] = ()) -> Block:
         return _SharedBlock(self._arena, self._layouts.of(program), contents)
 

@@ -95,3 +95,18 @@ def test_nothing_more_is_compiled_where_what_comes_in_and_goes_out_is_too_much_a
 
 def test_a_program_that_keeps_nothing_has_no_choice() -> None:
     assert find_fitting((), Checkpointing.BLOCKS, Compiler(), 1)[0] is None
+
+
+def test_arguments_that_the_device_takes_in_place_count_once() -> None:
+    copied = Footprint(arguments=100 << 20, results=50 << 20, peak=160 << 20)
+    in_place = Footprint(arguments=100 << 20, results=50 << 20, peak=160 << 20, in_place=100 << 20)
+    assert in_place.beside == 60 << 20
+    assert copied.beside == copied.peak
+    assert copied.needed - in_place.needed == 100 << 20
+    assert in_place.needed - in_place.least == 10 << 20
+
+
+def test_gigabytes_that_come_in_pieces_and_whose_results_are_moved_count_once_each() -> None:
+    gigabytes = Footprint(arguments=3 << 30, results=3 << 30, peak=(6 << 30) + (1 << 20), in_place=3 << 30)
+    assert gigabytes.beside == 1 << 20
+    assert gigabytes.needed < 6.1 * (1 << 30)

@@ -87,6 +87,9 @@ class ScalingWorker(Worker):
     def region(self, nbytes: int) -> Region:
         return OwnRegion(nbytes)
 
+    def in_place(self, array: np.ndarray) -> bool:
+        return False
+
     def allocate(self, program: Program, contents: Sequence[Content] = ()) -> Block:
         return OwnBlock(tuple(np.empty(one.shape, one.dtype) for one in program.arguments))
 
