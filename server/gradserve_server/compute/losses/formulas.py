@@ -18,6 +18,7 @@ import optax
 from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.common.specs import describe
 from gradserve_server.compute.network import Check
+from gradserve_server.compute.ops.softmax import rounded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +141,7 @@ def softmax_cross_entropy(operands: Operands) -> jax.Array:
             given=str(smoothing),
             expected="at least 0 and less than 1",
         )
-    logits = operands.safe(operands.prediction, 0.0, classes=True)
+    logits = rounded(operands.safe(operands.prediction, 0.0, classes=True))
     target = operands.target
     if target is not None and jnp.issubdtype(target.dtype, jnp.floating):
         if target.shape != logits.shape:
@@ -250,7 +251,7 @@ def next_token(operands: Operands) -> jax.Array:
     indices = shifted.class_indices()
     return jnp.asarray(
         optax.losses.softmax_cross_entropy_with_integer_labels(
-            shifted.safe(shifted.prediction, 0.0, classes=True), indices
+            rounded(shifted.safe(shifted.prediction, 0.0, classes=True)), indices
         )
     )
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradserve_server.compute.ops.softmax import softmax
 from gradserve_server.compute.precision import widened
 
 
@@ -37,7 +38,7 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, seen: jax.Array |
         seen = seen.reshape(seen.shape[0], *shared, *seen.shape[2:])
         lowest = jnp.finfo(scores.dtype).min  # type: ignore[no-untyped-call]
         scores = jnp.where(seen, scores, jnp.asarray(lowest, scores.dtype))
-    shares = jax.nn.softmax(widened(scores), -1).astype(scores.dtype)
+    shares = softmax(widened(scores), -1).astype(scores.dtype)
     if seen is not None:
         # Where no key is seen, all scores are equal; what is hidden gets exactly 0 then too.
         shares = jnp.where(seen, shares, jnp.zeros_like(shares))

@@ -11,6 +11,7 @@ from gradserve.v1 import network_pb2
 from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.compute.frontends.graph.call import Call, Value
 from gradserve_server.compute.frontends.graph.table import operation
+from gradserve_server.compute.ops.softmax import log_softmax, softmax
 from gradserve_server.compute.precision import widened
 
 _Function = network_pb2.Elementwise.Function
@@ -43,8 +44,8 @@ _NUMERIC: dict[int, Callable[[jax.Array], jax.Array]] = {
 }
 _WITH_ALPHA = {_Function.FUNCTION_LEAKY_RELU: 0.01, _Function.FUNCTION_ELU: 1.0}
 _WITH_AXIS = {
-    _Function.FUNCTION_SOFTMAX: jax.nn.softmax,
-    _Function.FUNCTION_LOG_SOFTMAX: jax.nn.log_softmax,
+    _Function.FUNCTION_SOFTMAX: softmax,
+    _Function.FUNCTION_LOG_SOFTMAX: log_softmax,
 }
 
 

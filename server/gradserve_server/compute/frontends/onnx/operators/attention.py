@@ -12,7 +12,8 @@ import numpy as np
 from gradserve_server.compute.frontends.onnx.call import Call
 from gradserve_server.compute.frontends.onnx.operators.indexing import wrapped
 from gradserve_server.compute.frontends.onnx.table import Value, operator
-from gradserve_server.compute.precision import widened
+from gradserve_server.compute.ops.softmax import softmax
+from gradserve_server.compute.precision import wide, widened
 
 
 def _heads(call: Call, x: jax.Array, attribute: str) -> jax.Array:
@@ -43,8 +44,8 @@ def attention(call: Call) -> Value:
         raise call.refuse("the heads of the query are no multiple of those of the key")
     key, value = (jnp.repeat(one, groups, 1) if groups > 1 else one for one in (key, value))
     scale = call.attribute("scale", 1 / math.sqrt(query.shape[-1]))
-    root = np.asarray(math.sqrt(scale), query.dtype)
-    scores = jnp.einsum("bhqd,bhkd->bhqk", query * root, key * root)
+    # What lies between inputs and outputs of 16 bits stays in 32: each rounding would move the last digit.
+    scores = scale * jnp.einsum("bhqd,bhkd->bhqk", query, key, preferred_element_type=wide(query.dtype))
     shown = [scores]
     softcap = call.attribute("softcap", 0.0)
     if softcap > 0:
@@ -57,20 +58,21 @@ def attention(call: Call) -> Value:
         scores = jnp.where(allowed, scores, infinite)
     shown.append(scores)
     weights = _softmax(call, scores)
-    shown.append(weights.astype(query.dtype))
-    y = jnp.einsum("bhqk,bhkd->bhqd", weights.astype(value.dtype), value)
+    shown.append(weights)
+    y = jnp.einsum("bhqk,bhkd->bhqd", weights, value.astype(weights.dtype)).astype(value.dtype)
     if call.input(0).ndim == 3:
         y = y.transpose(0, 2, 1, 3).reshape(y.shape[0], y.shape[2], -1)
-    return [y, *present, shown[call.attribute("qk_matmul_output_mode", 0)]][: len(call.node.outputs)]
+    chosen = shown[call.attribute("qk_matmul_output_mode", 0)].astype(query.dtype)
+    return [y, *present, chosen][: len(call.node.outputs)]
 
 
 def _softmax(call: Call, scores: jax.Array) -> jax.Array:
     """Softmax over keys, zero for a query that may see none."""
     number = call.attributes.get("softmax_precision")
-    wide = widened(scores if number is None else scores.astype(call.dtype(number)))
-    blind = jnp.all(wide == -jnp.inf, -1, keepdims=True)
-    weights = jax.nn.softmax(jnp.where(blind, jnp.zeros_like(wide), wide), -1)
-    return jnp.where(blind, jnp.zeros_like(weights), weights).astype(scores.dtype)
+    precise = widened(scores if number is None else scores.astype(call.dtype(number)))
+    blind = jnp.all(precise == -jnp.inf, -1, keepdims=True)
+    weights = softmax(jnp.where(blind, jnp.zeros_like(precise), precise), -1)
+    return jnp.where(blind, jnp.zeros_like(weights), weights)
 
 
 def _mask(call: Call, scores: jax.Array, past: int) -> tuple[jax.Array | None, jax.Array | None]:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from gradserve_server.compute.frontends.onnx.call import Call
 from gradserve_server.compute.frontends.onnx.table import Value, operator
+from gradserve_server.compute.ops.softmax import log_softmax
 
 
 def _picked(call: Call, log_probabilities: jax.Array, classes: jax.Array) -> jax.Array:
@@ -39,6 +40,6 @@ def negative_log_likelihood(call: Call) -> Value:
 
 @operator("SoftmaxCrossEntropyLoss", 12, 13)
 def softmax_cross_entropy(call: Call) -> Value:
-    log_probabilities = jax.nn.log_softmax(call.input(0), 1)
+    log_probabilities = log_softmax(call.input(0), 1)
     loss = _picked(call, log_probabilities, call.input(1))
     return [loss, log_probabilities][: len(call.node.outputs)]

@@ -13,6 +13,7 @@ from onnx import TensorProto
 from gradserve_server.compute.frontends.onnx.call import Call
 from gradserve_server.compute.frontends.onnx.operators.reduction import safe_sqrt
 from gradserve_server.compute.frontends.onnx.table import Value, operator
+from gradserve_server.compute.ops.softmax import log_softmax, softmax
 
 
 def _by_channel(values: jax.Array, rank: int) -> jax.Array:
@@ -133,23 +134,14 @@ def mean_variance_normalization(call: Call) -> Value:
     return centred / (safe_sqrt(jnp.mean(jnp.square(centred), axes, keepdims=True)) + 1e-9)
 
 
-def _rounded(x: jax.Array) -> jax.Array:
-    """`x`, of which the largest element is subtracted: rounded before that, as that element was.
-
-    Else a product that gives `x` is fused with the subtraction and not rounded in between: where logits are so large
-    that a rounding is a hundred, their differences overflow. XLA sees through barriers and casts, not through this.
-    """
-    return jnp.where(jnp.isnan(x), x + x, x)
-
-
 @operator("Softmax", 13)
-def softmax(call: Call) -> Value:
-    return jax.nn.softmax(_rounded(call.input(0)), call.attribute("axis", -1))
+def softmax_of_axis(call: Call) -> Value:
+    return softmax(call.input(0), call.attribute("axis", -1))
 
 
 @operator("LogSoftmax", 13)
-def log_softmax(call: Call) -> Value:
-    return jax.nn.log_softmax(_rounded(call.input(0)), call.attribute("axis", -1))
+def log_softmax_of_axis(call: Call) -> Value:
+    return log_softmax(call.input(0), call.attribute("axis", -1))
 
 
 @operator("Hardmax", 13)
@@ -171,13 +163,13 @@ def _as_rows(call: Call) -> tuple[jax.Array, jax.Array]:
 @operator("Softmax", 1, 11)
 def softmax_of_rows(call: Call) -> Value:
     x, rows = _as_rows(call)
-    return jax.nn.softmax(_rounded(rows), 1).reshape(x.shape)
+    return softmax(rows, 1).reshape(x.shape)
 
 
 @operator("LogSoftmax", 1, 11)
 def log_softmax_of_rows(call: Call) -> Value:
     x, rows = _as_rows(call)
-    return jax.nn.log_softmax(_rounded(rows), 1).reshape(x.shape)
+    return log_softmax(rows, 1).reshape(x.shape)
 
 
 @operator("Hardmax", 1, 11)
