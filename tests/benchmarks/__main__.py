@@ -21,6 +21,7 @@ from tests.benchmarks.onnx_nodes import measure_onnx_nodes
 from tests.benchmarks.peers.rows import measure_peers
 from tests.benchmarks.phases import measure_phases
 from tests.benchmarks.plots import draw_rows
+from tests.benchmarks.resident import measure_resident
 from tests.benchmarks.row import Row
 from tests.benchmarks.sizes import measure_sizes
 from tests.benchmarks.stream import measure_streams
@@ -39,6 +40,7 @@ MEASUREMENTS = (
     measure_traces,
     measure_memory,
     measure_sizes,
+    measure_resident,
     measure_onnx_nodes,
     measure_figures,
 )

@@ -78,3 +78,9 @@ def keep_freed_memory() -> bool:
     mallopt = ctypes.CDLL(None).mallopt
     kept = mallopt(_ARENA_MAX, 1) and mallopt(_TRIM_THRESHOLD, 1 << 30) and mallopt(_TOP_PAD, 64 << 20)
     return bool(kept and (mallopt(_MMAP_THRESHOLD, 1 << 30) or mallopt(_MMAP_THRESHOLD, _MMAP_THRESHOLD_OF_OLD)))
+
+
+def give_back_freed_memory() -> None:
+    """Makes glibc give what it keeps of freed memory back to the kernel; does nothing elsewhere."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

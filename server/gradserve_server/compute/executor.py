@@ -39,6 +39,7 @@ from gradserve_server.compute.fitting import find_fitting
 from gradserve_server.compute.frontends import graph, onnx, stablehlo
 from gradserve_server.compute.frontends.graph.operations import NAMES
 from gradserve_server.compute.grouping import gives_same_bits, is_small, one_after_another
+from gradserve_server.compute.kept import Kept
 from gradserve_server.compute.losses import Loss, load_loss
 from gradserve_server.compute.lowering import Compiled, Lowered, lower, sent
 from gradserve_server.compute.network import Capability, Network, Signature
@@ -77,7 +78,7 @@ class Executor:
         jax.config.update("jax_cpu_enable_async_dispatch", False)
         self._limits = limits
         self._lock = threading.Lock()
-        self._programs: collections.OrderedDict[bytes, Executable] = collections.OrderedDict()
+        self._programs: Kept[Executable] = Kept(limits.programs)
         self._networks: collections.OrderedDict[NetworkSource, Network] = collections.OrderedDict()
         # Of what is not padded, whatever the size of the batch, as its examples depend on each other.
         self._unpadded: collections.OrderedDict[bytes, None] = collections.OrderedDict()
@@ -108,10 +109,7 @@ class Executor:
         if held is not None:
             return held
         executable = self._padded(key, spec, start) or self._compile(key, spec, start)
-        with self._lock:
-            self._programs[key] = executable
-            while len(self._programs) > self._limits.programs:
-                self._programs.popitem(last=False)
+        self._programs.put(key, executable)
         return executable
 
     def _padded(self, key: bytes, spec: ProgramSpec, start: float) -> Executable | None:
@@ -390,11 +388,7 @@ class Executor:
                 return stablehlo.load_network(source.content, self._limits)
 
     def _held(self, key: bytes) -> Executable | None:
-        with self._lock:
-            executable = self._programs.get(key)
-            if executable is not None:
-                self._programs.move_to_end(key)
-            return executable
+        return self._programs.get(key)
 
 
 def _after(first: Executable, computation: program.Computation) -> Compiled:
