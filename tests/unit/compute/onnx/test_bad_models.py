@@ -64,6 +64,19 @@ def test_a_model_is_refused(change: Callable[[onnx.ModelProto], object], reason:
     assert words in str(problem)
 
 
+def test_all_that_is_not_served_is_listed_with_its_places() -> None:
+    def change(message: onnx.ModelProto) -> None:
+        external(message)
+        sparse(message)
+        message.graph.node.add(op_type="Nonsense", name="first", output=["z"])
+        message.graph.node.add(op_type="Thing", domain="other", output=["t"])
+
+    problem = refused(changed(change))
+    assert problem.metadata["unsupported"] == (
+        "ai.onnx:Nonsense:21 at first; external data at w; other:Thing:? at t; sparse initializer at s"
+    )
+
+
 @pytest.mark.parametrize(
     "content",
     [b"\xff\xff", b"\x3a\x05ab", b"\x0b", serialized(GOOD)[:-3], b"\x3a" + b"\xff" * 12, b"\x3a\x04\x12\x02\xff\xfe"],

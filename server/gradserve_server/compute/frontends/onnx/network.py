@@ -27,6 +27,7 @@ from gradserve_server.compute.frontends.onnx.parsing import parse_bytes, parse_t
 from gradserve_server.compute.frontends.onnx.reading import read_model
 from gradserve_server.compute.frontends.onnx.resolution import check_supported, count_nodes
 from gradserve_server.compute.frontends.onnx.showing import Shown
+from gradserve_server.compute.frontends.onnx.survey import unsupported_parts
 from gradserve_server.compute.frontends.onnx.types import FLOATING
 from gradserve_server.compute.network import Arrays, Capability, Context, Network, ParameterSpec, Signature
 from gradserve_server.compute.precision import is_half
@@ -42,7 +43,12 @@ def load_network(content: bytes, limits: Limits, *, is_text: bool = False) -> On
         Problem: the bytes are no model, or it asks for what is not served.
     """
     message = parse_text(content, limits) if is_text else parse_bytes(content, limits)
-    model = read_model(message, limits)
+    try:
+        model = read_model(message, limits)
+    except Problem as problem:
+        if problem.reason is Reason.UNSUPPORTED_OPERATION and (parts := unsupported_parts(message)):
+            problem.metadata["unsupported"] = parts
+        raise
     check_supported(model)
     check_model(model)
     count_nodes(model, limits.nodes, bounds.CALL_DEPTH)

@@ -17,7 +17,7 @@ from gradserve_server.compute.frontends.onnx.types import DTYPES
 _OLDEST_OPSET = 1
 _DEFAULT_DOMAIN = "ai.onnx"
 
-_KINDS: Mapping[int, Callable[[AttributeProto], Any]] = {
+READ_KINDS: Mapping[int, Callable[[AttributeProto], Any]] = {
     AttributeProto.INT: lambda one: one.i,
     AttributeProto.FLOAT: lambda one: one.f,
     AttributeProto.STRING: lambda one: _text(one.s),
@@ -51,14 +51,14 @@ def read_model(message: onnx.ModelProto, limits: Limits) -> Model:
             field="network.training_info",
             hint="Send the loss with the request.",
         )
-    opsets = _opsets(message.opset_import)
+    opsets = opsets_of(message.opset_import)
     if "" not in opsets and message.ir_version < 3:
         opsets = {**opsets, "": 1}
     _check_opset(opsets)
     reader = _Reader(limits)
     functions: dict[FunctionKey, Function] = {}
     for function in message.functions:
-        key = (_domain(function.domain), function.name, function.overload)
+        key = (domain_of(function.domain), function.name, function.overload)
         if key in functions:
             raise Problem(Reason.DUPLICATE_NAME, "two functions have the same name", given=repr(key))
         functions[key] = reader.function(function, opsets)
@@ -80,7 +80,7 @@ class _Reader:
 
     def function(self, message: onnx.FunctionProto, outer: Opsets) -> Function:
         _unique(message.input, "inputs", message.name)
-        opsets = {**outer, **_opsets(message.opset_import)}
+        opsets = {**outer, **opsets_of(message.opset_import)}
         _check_opset(opsets)
         return Function(
             message.name,
@@ -157,7 +157,7 @@ class _Reader:
                 attributes[one.name] = self._attribute(one, name, depth)
         return Node(
             name,
-            _domain(message.domain),
+            domain_of(message.domain),
             message.op_type,
             message.overload,
             tuple(message.input),
@@ -171,20 +171,21 @@ class _Reader:
             return read_tensor(message.t, self._limits, node=node)
         if message.type == AttributeProto.GRAPH:
             return self.graph(message.g, depth + 1)
-        read = _KINDS.get(message.type)
+        read = READ_KINDS.get(message.type)
         if read is None:
             raise Problem(
                 Reason.UNSUPPORTED_OPERATION,
                 f"attribute '{message.name}' is of a kind that is not served",
                 field="network",
                 node=node,
-                given=_kind_name(message.type),
+                given=kind_name(message.type),
             )
         return read(message)
 
 
-def _opsets(messages: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]:
-    return {_domain(one.domain): one.version for one in messages}
+def opsets_of(messages: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]:
+    """Versions of operator sets by domain."""
+    return {domain_of(one.domain): one.version for one in messages}
 
 
 def _check_opset(opsets: Opsets) -> None:
@@ -200,7 +201,8 @@ def _check_opset(opsets: Opsets) -> None:
         )
 
 
-def _domain(name: str) -> str:
+def domain_of(name: str) -> str:
+    """A domain's name; empty for ONNX's own."""
     return "" if name == _DEFAULT_DOMAIN else name
 
 
@@ -208,7 +210,8 @@ def _text(content: bytes) -> str:
     return content.decode(errors="replace")
 
 
-def _kind_name(number: int) -> str:
+def kind_name(number: int) -> str:
+    """What ONNX calls a kind of attribute."""
     try:
         return AttributeProto.AttributeType.Name(number)
     except ValueError:

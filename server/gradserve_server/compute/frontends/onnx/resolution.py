@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from gradserve_server.common.errors import Problem, Reason, shorten
 from gradserve_server.compute.frontends.onnx.definition import Function, FunctionKey, Graph, Model, Node, Opsets
@@ -32,10 +32,9 @@ def check_supported(model: Model) -> None:
     missing: dict[str, list[str]] = {}
     for node, opsets in _all_nodes(model):
         if resolve(node, model, opsets) is None:
-            missing.setdefault(_name(node, opsets), []).append(node.name)
+            missing.setdefault(operator_name(node.domain, node.operator, opsets), []).append(node.name)
     if not missing:
         return
-    listed = "; ".join(f"{name} at {', '.join(nodes[:3])}{_more(nodes)}" for name, nodes in sorted(missing.items()))
     first = min(missing)
     count = len(missing)
     raise Problem(
@@ -47,20 +46,37 @@ def check_supported(model: Model) -> None:
         node=missing[first][0],
         given=", ".join(sorted(missing)),
         hint="GetServerInfo lists the operators that are.",
-        metadata={"unsupported": shorten(listed, _MOST_LISTED)},
+        metadata={"unsupported": listed(missing)},
     )
+
+
+def listed(missing: Mapping[str, list[str]]) -> str:
+    """What is missing, with the first places of each."""
+    found = "; ".join(f"{name} at {', '.join(nodes[:3])}{_more(nodes)}" for name, nodes in sorted(missing.items()))
+    return shorten(found, _MOST_LISTED)
 
 
 def _more(nodes: list[str]) -> str:
     return f" and {len(nodes) - 3} more" if len(nodes) > 3 else ""
 
 
-def _name(node: Node, opsets: Opsets) -> str:
-    version: object = opsets.get(node.domain, "?")
+def operator_name(domain: str, operator: str, opsets: Opsets) -> str:
+    """Domain, name and version of an operator, for people."""
+    version: object = opsets.get(domain, "?")
     if isinstance(version, int):
-        schema = schema_of(node.domain, node.operator, version)
+        schema = schema_of(domain, operator, version)
         version = version if schema is None else schema.since_version
-    return f"{node.domain or 'ai.onnx'}:{node.operator}:{version}"
+    return f"{domain or 'ai.onnx'}:{operator}:{version}"
+
+
+def is_served(domain: str, operator: str, opsets: Opsets) -> bool:
+    """Whether an operator that is no function of the model has a row of the table, or a body in the standard."""
+    schema = schema_of(domain, operator, opsets[domain]) if domain in opsets else None
+    if schema is None:
+        return False
+    return (domain, operator, schema.since_version) in OPERATORS or body_of(
+        domain, operator, opsets[domain]
+    ) is not None
 
 
 def _all_nodes(model: Model) -> Iterator[tuple[Node, Opsets]]:
