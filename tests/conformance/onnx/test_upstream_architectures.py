@@ -26,7 +26,8 @@ def test_outputs(case: Case, tmp_path: object, monkeypatch: pytest.MonkeyPatch) 
 
 
 NAMES = sorted(path.stem.removeprefix("light_") for path in FOLDER.glob("*.onnx"))
-STEP = 1e-6
+# Small enough that next to no unit crosses its kink on the way; VGG-19 has 15 million of them.
+STEPS = {"vgg19": 1e-8}
 
 
 def with_weights(model: onnx.ModelProto, generator: np.random.Generator) -> dict[str, np.ndarray]:
@@ -91,11 +92,12 @@ def test_gradients_are_those_of_directional_finite_differences(name: str) -> Non
         numbers = dict(zip(program.numbers, found["numbers", "numbers"].tolist(), strict=True))
         return numbers["loss"], {key: found["input_gradient", key] for key in selected}
 
+    step = STEPS.get(name, 1e-6)
     direction = {key: generator.normal(size=value.shape) * np.std(value) for key, value in batch.items()}
     _, gradients = run(batch)
     found = sum(float(np.vdot(gradients[key], direction[key])) for key in selected)
     after, before = (
-        run({key: value + sign * STEP * direction[key] for key, value in batch.items()})[0] for sign in (1, -1)
+        run({key: value + sign * step * direction[key] for key, value in batch.items()})[0] for sign in (1, -1)
     )
     assert sum(bool(np.any(gradients[key])) for key in selected) > 0.8 * len(selected)
-    np.testing.assert_allclose(found, (after - before) / (2 * STEP), rtol=1e-3)
+    np.testing.assert_allclose(found, (after - before) / (2 * step), rtol=1e-3)
