@@ -231,22 +231,3 @@ def test_64_bits_and_any_number_of_rows(client: gs.Client, of: str) -> None:
     found = client.gradients(network, weights, batch, loss=LOSS).gradients[form.kernel]
     assert found.dtype == np.float64
     np.testing.assert_allclose(found, expected(), rtol=1e-12)
-
-
-def test_a_function_of_jax_becomes_gradients_as_the_readme_says(client: gs.Client) -> None:
-    text = (PAGE.parents[1] / "README.md").read_text("utf-8")
-    code = text.split("From JAX, any function of weights and inputs:\n\n```python\n", 1)[1].split("```", 1)[0]
-    weights = {"hidden": GENERATOR.normal(size=(64, 32)), "out": GENERATOR.normal(size=(32, 10))}
-    weights = {name: one.astype("float32") for name, one in weights.items()}
-    x, y = GENERATOR.normal(size=(8, 64)).astype("float32"), GENERATOR.integers(0, 10, 8).astype("int32")
-    known: dict[str, Any] = {"jax": jax, "gs": gs, "client": client, "weights": weights, "x": x, "y": y}
-    exec(code, known)
-
-    def loss(weights: Any) -> jax.Array:
-        logits = jax.nn.relu(x @ weights["hidden"]) @ weights["out"]
-        return -jnp.take_along_axis(jax.nn.log_softmax(logits), y[:, None], axis=1).mean()
-
-    value, wanted = jax.jit(jax.value_and_grad(loss))(weights)
-    np.testing.assert_allclose(known["result"].loss, value, rtol=1e-5)
-    for name, one in wanted.items():
-        np.testing.assert_allclose(known["result"].gradients[name], one, rtol=1e-4, atol=1e-6)
