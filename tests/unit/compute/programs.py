@@ -29,7 +29,7 @@ def weights_of(network: gs.Network, seed: int = 0, dtype: Any = np.float64) -> A
     return {name: (value + drawn.uniform(0.1, 0.5, value.shape)).astype(dtype) for name, value in found.items()}
 
 
-def compute(
+def spec_of(
     kind: str,
     network: gs.Network,
     weights: Mapping[str, np.ndarray],
@@ -37,10 +37,9 @@ def compute(
     loss: gs.Loss | None = None,
     *,
     vectors: Mapping[str, np.ndarray] | None = None,
-    seed: int = 0,
     **fields: Any,
-) -> dict[str, Any]:
-    """What a program gives: arrays by group and name, and numbers by name under ``numbers``."""
+) -> tuple[ProgramSpec, Arrays]:
+    """A program, and the vectors that it takes."""
     content, in_loss = (b"", {}) if loss is None else read_loss(loss.message, 1 << 20)
     vectors = {**in_loss, **(vectors or {})}
     spec = ProgramSpec(
@@ -52,6 +51,21 @@ def compute(
         vectors=forms(vectors),
         **fields,
     )
+    return spec, vectors
+
+
+def compute(
+    kind: str,
+    network: gs.Network,
+    weights: Mapping[str, np.ndarray],
+    batch: Mapping[str, np.ndarray],
+    loss: gs.Loss | None = None,
+    *,
+    seed: int = 0,
+    **fields: Any,
+) -> dict[str, Any]:
+    """What a program gives: arrays by group and name, and numbers by name under ``numbers``."""
+    spec, vectors = spec_of(kind, network, weights, batch, loss, **fields)
     program = EXECUTOR.prepare(spec)
     arrays = [group[name] for group in (weights, batch, vectors) for name in sorted(group)]
     results, _ = EXECUTOR.run(program.key, arrays, 0, seed)

@@ -11,7 +11,7 @@ import gradserve as gs
 from gradserve_server.common.errors import Problem, Reason
 from gradserve_server.common.specs import Mode, Options, Selection
 from gradserve_server.compute.program.examples import chunk_size
-from tests.unit.compute.programs import EXECUTOR, compute, weights_of
+from tests.unit.compute.programs import EXECUTOR, compute, spec_of, weights_of
 
 EXAMPLES = 5
 TRAINING = Options(mode=Mode.TRAINING)
@@ -155,15 +155,8 @@ def test_a_summary_holds_few_gradients_at_a_time() -> None:
     weights = weights_of(wide, dtype=np.float32)
     examples = 64
     batch = {"x": np.zeros((examples, 512), np.float32), "y": np.zeros((examples, 512), np.float32)}
-    compute(
-        "gradients",
-        wide,
-        weights,
-        batch,
-        gs.squared_error("y"),
-        selection=Selection(summary_only=True, example_summary=True),
-    )
-    program = next(reversed(EXECUTOR._programs.values())).program
+    loss, selection = gs.squared_error("y"), Selection(summary_only=True, example_summary=True)
+    program = EXECUTOR.prepare(spec_of("gradients", wide, weights, batch, loss, selection=selection)[0])
     held = sum(array.nbytes for array in weights.values())
     assert program.peak_bytes < 0.35 * examples * held
 

@@ -17,6 +17,8 @@ from gradserve_server.compute.frontends.onnx.reading import read_function
 @functools.lru_cache(maxsize=4096)
 def schema_of(domain: str, operator: str, opset: int) -> Any | None:
     """The newest schema of `operator` that is not newer than `opset`; None if there is none."""
+    if not 0 < opset < 1 << 31:
+        return None
     try:
         return onnx.defs.get_schema(operator, opset, domain)
     except onnx.defs.SchemaError:
