@@ -9,7 +9,6 @@ Run as a program: `python -m tests.benchmarks.program_run NETWORK CHOICE PARTS P
 from __future__ import annotations
 
 import concurrent.futures
-import ctypes
 import dataclasses
 import json
 import statistics
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import gradserve as gs
-from gradserve_server.common.memory import keep_freed_memory
+from gradserve_server.common.memory import give_back_freed_memory, keep_freed_memory
 from gradserve_server.common.specs import (
     ArraySpec,
     Checkpointing,
@@ -121,7 +120,7 @@ def main(network: str, choice: str, parts: int, precision: str) -> None:
     executor.run(warm.key, arrays, 0, 0)
     program, arrays = _prepared(executor, build(int(depth)), shape, options)
     # What compiling has left free goes back to the system.
-    ctypes.CDLL(None).malloc_trim(0)
+    give_back_freed_memory()
     before = _status("VmRSS")
     # From here on the highest mark is that of the run.
     Path("/proc/self/clear_refs").write_text("5")

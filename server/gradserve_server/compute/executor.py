@@ -105,7 +105,7 @@ class Executor:
     def _executable(self, spec: ProgramSpec) -> Executable:
         start = time.perf_counter()
         key = spec.key()
-        held = self._held(key)
+        held = self._programs.get(key)
         if held is not None:
             return held
         executable = self._padded(key, spec, start) or self._compile(key, spec, start)
@@ -153,7 +153,7 @@ class Executor:
             turn = self._turns.setdefault(key, threading.Lock())
         try:
             with turn:
-                held = self._held(key)
+                held = self._programs.get(key)
                 return (held, False) if held is not None else (self._executable(spec), True)
         finally:
             with self._lock:
@@ -168,7 +168,7 @@ class Executor:
             KeyError: the program is not held.
             Problem: the data fails a check, such as a class out of range.
         """
-        executable = self._held(key)
+        executable = self._programs.get(key)
         if executable is None:
             raise KeyError(key)
         start = time.perf_counter()
@@ -386,9 +386,6 @@ class Executor:
                 return onnx.load_network(source.content, self._limits, is_text=True)
             case "stablehlo":
                 return stablehlo.load_network(source.content, self._limits)
-
-    def _held(self, key: bytes) -> Executable | None:
-        return self._programs.get(key)
 
 
 def _after(first: Executable, computation: program.Computation) -> Compiled:

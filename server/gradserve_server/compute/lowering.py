@@ -73,7 +73,7 @@ class Lowered:
     def _compiled(self) -> Any:
         options = _options(self.computation)
         compiled = self.stages.compile(compiler_options=options)
-        if jax.default_backend() == "cpu" and has_convolution(self.jaxpr) and is_miscompiled(compiled.as_text()):
+        if _is_on_host() and has_convolution(self.jaxpr) and is_miscompiled(compiled.as_text()):
             compiled = self.stages.compile(compiler_options=options | APART)
         return compiled
 
@@ -143,7 +143,7 @@ def _rules(options: Options) -> list[Rule]:
     """What is replaced in the finished program."""
     rules = []
     # Elsewhere XLA heeds what `jax.checkpoint` asks for by itself.
-    if options.checkpointing is not Checkpointing.OFF and jax.default_backend() == "cpu":
+    if options.checkpointing is not Checkpointing.OFF and _is_on_host():
         rules.append(RECOMPUTED_LATE)
     if options.precision is not Precision.FULL:
         rules.append(SUMS_IN_32_BITS)
@@ -152,7 +152,7 @@ def _rules(options: Options) -> list[Rule]:
 
 def _options(computation: program.Computation) -> dict[str, bool | int | str]:
     """Of the compiler: a trace is run a few times only and has many reductions, which gain nothing by dear passes."""
-    if computation.spec.kind == "trace" and jax.default_backend() == "cpu":
+    if computation.spec.kind == "trace" and _is_on_host():
         return {
             "xla_cpu_use_fusion_emitters": False,
             "xla_backend_optimization_level": 1,

@@ -11,12 +11,13 @@ from typing import Protocol, final
 import msgspec
 import numpy as np
 
-from gradserve_server.common.budget import Budget, Purpose, Reservation
+from gradserve_server.common.budget import Budget, Reservation
 from gradserve_server.common.errors import Problem
 from gradserve_server.common.metrics import Metrics
 from gradserve_server.common.specs import ProgramSpec
 from gradserve_server.front.convert import Task
 from gradserve_server.front.gathering import Gathering, Member
+from gradserve_server.front.needs import Needs
 from gradserve_server.front.programs import Prepared
 from gradserve_server.worker.interface import Block, ProgramMissing, Seeds, Worker, WorkerDied
 
@@ -201,7 +202,7 @@ class Groups:
             turns.capacity = 1
             raise ProgramMissing
         program = group.program
-        reservation = self._budget.reserve((Purpose.BLOCKS, group.block_bytes), (Purpose.EXECUTION, group.beside_bytes))
+        reservation = Needs(group.block_bytes, group.beside_bytes).reserve(self._budget)
         try:
             block = self._worker.allocate(program)
             try:

@@ -15,16 +15,16 @@ _MOST_LISTED = 2000
 def resolve(node: Node, model: Model, opsets: Opsets) -> Operator | Function | None:
     """What computes `node`; None if nothing here does."""
     function = model.functions.get((node.domain, node.operator, node.overload))
-    if function is not None:
-        return function
-    opset = opsets.get(node.domain)
-    if opset is None:
+    return function or standard(node.domain, node.operator, opsets)
+
+
+def standard(domain: str, operator: str, opsets: Opsets) -> Operator | Function | None:
+    """What computes an operator that is no function of the model; None if nothing here does."""
+    opset = opsets.get(domain)
+    schema = None if opset is None else schema_of(domain, operator, opset)
+    if opset is None or schema is None:
         return None
-    schema = schema_of(node.domain, node.operator, opset)
-    if schema is None:
-        return None
-    row = OPERATORS.get((node.domain, node.operator, schema.since_version))
-    return row or body_of(node.domain, node.operator, opset)
+    return OPERATORS.get((domain, operator, schema.since_version)) or body_of(domain, operator, opset)
 
 
 def check_supported(model: Model) -> None:
@@ -67,16 +67,6 @@ def operator_name(domain: str, operator: str, opsets: Opsets) -> str:
         schema = schema_of(domain, operator, version)
         version = version if schema is None else schema.since_version
     return f"{domain or 'ai.onnx'}:{operator}:{version}"
-
-
-def is_served(domain: str, operator: str, opsets: Opsets) -> bool:
-    """Whether an operator that is no function of the model has a row of the table, or a body in the standard."""
-    schema = schema_of(domain, operator, opsets[domain]) if domain in opsets else None
-    if schema is None:
-        return False
-    return (domain, operator, schema.since_version) in OPERATORS or body_of(
-        domain, operator, opsets[domain]
-    ) is not None
 
 
 def _all_nodes(model: Model) -> Iterator[tuple[Node, Opsets]]:

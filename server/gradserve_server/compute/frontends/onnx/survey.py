@@ -8,7 +8,7 @@ import onnx
 from onnx import AttributeProto
 
 from gradserve_server.compute.frontends.onnx.reading import READ_KINDS, domain_of, kind_name, opsets_of
-from gradserve_server.compute.frontends.onnx.resolution import is_served, listed, operator_name
+from gradserve_server.compute.frontends.onnx.resolution import listed, operator_name, standard
 
 
 def unsupported_parts(message: onnx.ModelProto) -> str:
@@ -29,7 +29,9 @@ def unsupported_parts(message: onnx.ModelProto) -> str:
         for node in nodes:
             place = node.name or next(filter(None, node.output), "") or node.op_type
             domain = domain_of(node.domain)
-            if (domain, node.op_type, node.overload) not in functions and not is_served(domain, node.op_type, opsets):
+            if (domain, node.op_type, node.overload) not in functions and standard(
+                domain, node.op_type, opsets
+            ) is None:
                 missing.setdefault(operator_name(domain, node.op_type, opsets), []).append(place)
             for one in node.attribute:
                 if one.type == AttributeProto.GRAPH:
